@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fast lint types rooms docs bench soak clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*?##' $(MAKEFILE_LIST) | sed -E 's/:.*?## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## create .venv and install Truing with all that tests and demo need
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## train on the embedded world and show what happened (under 5 minutes)
+	$(BIN)/truing demo
+
+lint: setup  ## format, lint, types, rooms, docstrings, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/interrogate truing
+	$(BIN)/codespell
+
+types: setup  ## types alone
+	$(BIN)/basedpyright
+
+rooms: setup  ## the import contract alone
+	$(BIN)/lint-imports
+
+test: lint  ## lint, types, rooms and every test but the soak ones
+	$(BIN)/python -m pytest -m "not soak and not gpu"
+
+fast: setup  ## the tests that take no time
+	$(BIN)/python -m pytest -q -m "not soak and not gpu and not browser and not slow" -x
+
+soak: setup  ## the long forms
+	$(BIN)/python -m pytest -m soak
+
+bench: setup  ## benchmarks, as ratios in one interleaved run
+	@ls benchmarks/*.py
+
+clean:  ## forget the environment
+	rm -rf $(VENV)

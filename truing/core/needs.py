@@ -1,0 +1,73 @@
+"""What an objective reads beyond the policy's token log-probs, computed from its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ReferenceNeed = Literal["none", "sums", "tokens"]
+ScoreNeed = Literal["none", "any", "ordered", "positive"]
+ResponseKind = Literal["pairs", "kwise", "unpaired"]
+
+_REFERENCE_ORDER: tuple[ReferenceNeed, ...] = ("none", "sums", "tokens")
+_SCORE_ORDER: tuple[ScoreNeed, ...] = ("none", "any", "ordered", "positive")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The union over an expression is what data, engine and references prepare, nothing more.
+
+    Args:
+        reference: not at all, sums per response, or per token.
+        references: how many references at least (0 where `reference` is "none").
+        live_reference: the reference model itself must run at every step (TDPO).
+        scores: "any" number; "ordered": chosen strictly above rejected in every pair;
+            "positive": ordered, and all above zero.
+        labels: each response is marked desirable or not.
+        win_probability: each response has a probability of winning.
+        unconditional_reference: log p_ref(y) without the prompt.
+        vocabulary_statistics: names of per-token statistics over the vocabulary.
+        mismatched_responses: each row brings another row's answer to its prompt (KTO).
+        prompt: token log-probs of the prompt itself (ORPO).
+        auxiliary: names of extra sources drawn in the same step.
+        heads: names of scalar heads at the prompt's last token.
+        responses: the kinds of rows on which every term is defined.
+        couples: "batch" where examples of a step act on each other.
+        state: names of running scalars.
+    """
+
+    reference: ReferenceNeed = "none"
+    references: int = 0
+    live_reference: bool = False
+    scores: ScoreNeed = "none"
+    labels: bool = False
+    win_probability: bool = False
+    unconditional_reference: bool = False
+    vocabulary_statistics: frozenset[str] = frozenset()
+    mismatched_responses: bool = False
+    prompt: bool = False
+    auxiliary: frozenset[str] = frozenset()
+    heads: frozenset[str] = frozenset()
+    responses: frozenset[ResponseKind] = frozenset({"pairs", "kwise", "unpaired"})
+    couples: Literal["pair", "batch"] = "pair"
+    state: frozenset[str] = frozenset()
+
+    def __or__(self, other: Needs) -> Needs:
+        """What both together need; `responses` is what both can read."""
+        return Needs(
+            reference=max(self.reference, other.reference, key=_REFERENCE_ORDER.index),
+            references=max(self.references, other.references),
+            live_reference=self.live_reference or other.live_reference,
+            scores=max(self.scores, other.scores, key=_SCORE_ORDER.index),
+            labels=self.labels or other.labels,
+            win_probability=self.win_probability or other.win_probability,
+            unconditional_reference=self.unconditional_reference or other.unconditional_reference,
+            vocabulary_statistics=self.vocabulary_statistics | other.vocabulary_statistics,
+            mismatched_responses=self.mismatched_responses or other.mismatched_responses,
+            prompt=self.prompt or other.prompt,
+            auxiliary=self.auxiliary | other.auxiliary,
+            heads=self.heads | other.heads,
+            responses=self.responses & other.responses,
+            couples="batch" if "batch" in (self.couples, other.couples) else "pair",
+            state=self.state | other.state,
+        )
