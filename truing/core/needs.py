@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 ReferenceNeed = Literal["none", "sums", "tokens"]
 ScoreNeed = Literal["none", "any", "ordered", "positive"]
 ResponseKind = Literal["pairs", "kwise", "unpaired"]
 
+Level = TypeVar("Level", bound=str)
+
 _REFERENCE_ORDER: tuple[ReferenceNeed, ...] = ("none", "sums", "tokens")
 _SCORE_ORDER: tuple[ScoreNeed, ...] = ("none", "any", "ordered", "positive")
+
+
+def _stronger(order: tuple[Level, ...], one: Level, other: Level) -> Level:
+    return order[max(order.index(one), order.index(other))]
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,10 @@ class Needs:
     def __or__(self, other: Needs) -> Needs:
         """What both together need; `responses` is what both can read."""
         return Needs(
-            reference=max(self.reference, other.reference, key=_REFERENCE_ORDER.index),
+            reference=_stronger(_REFERENCE_ORDER, self.reference, other.reference),
             references=max(self.references, other.references),
             live_reference=self.live_reference or other.live_reference,
-            scores=max(self.scores, other.scores, key=_SCORE_ORDER.index),
+            scores=_stronger(_SCORE_ORDER, self.scores, other.scores),
             labels=self.labels or other.labels,
             win_probability=self.win_probability or other.win_probability,
             unconditional_reference=self.unconditional_reference or other.unconditional_reference,

@@ -5,8 +5,6 @@ All log-probs are in nats, all index tensors int64. A response's tokens are cont
 order, its end token counted; responses are in order, those of one group adjacent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -38,7 +36,7 @@ class Counts:
     chosen_prompt_tokens: int = 0
     tokens: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: "Counts") -> "Counts":
         """Counts of two disjoint views taken together."""
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
 
@@ -68,11 +66,11 @@ class View:
     `NeedsError` that names it. `context=None`: the view is its own optimizer step.
     """
 
-    policy: Float[Tensor, M]
+    policy: Float[Tensor, "M"]
     """Token log-probs of the policy, with gradient."""
-    response: Int[Tensor, M]
+    response: Int[Tensor, "M"]
     """Which response each token belongs to, ascending."""
-    group: Int[Tensor, N]
+    group: Int[Tensor, "N"]
     """Which prompt each response answers, ascending."""
     pairs: Int[Tensor, "P 2"]
     """Chosen and rejected response of each pair; (0, 2) where there are none."""
@@ -80,31 +78,31 @@ class View:
     """Token log-probs of each reference; never a gradient."""
     reference_sums: Float[Tensor, "R N"] | None = None
     """Sums per response, where only sums are known (another tokenizer)."""
-    unconditional: Float[Tensor, N] | None = None
+    unconditional: Float[Tensor, "N"] | None = None
     """log p_ref(y) without the prompt, summed over tokens."""
-    scores: Float[Tensor, N] | None = None
+    scores: Float[Tensor, "N"] | None = None
     """A judge's number for each response."""
-    labels: Bool[Tensor, N] | None = None
+    labels: Bool[Tensor, "N"] | None = None
     """Desirable or not; pointwise parts read it. False for mismatched responses."""
-    win_probability: Float[Tensor, N] | None = None
+    win_probability: Float[Tensor, "N"] | None = None
     """P(this response wins) as the data says it, in [0, 1]."""
-    mismatched: Bool[Tensor, N] | None = None
+    mismatched: Bool[Tensor, "N"] | None = None
     """True for another prompt's answer, given along for KTO's z0, and nothing else."""
-    prompt: Float[Tensor, L] | None = None
+    prompt: Float[Tensor, "L"] | None = None
     """Token log-probs of the prompts (their first token left out), with gradient."""
-    prompt_group: Int[Tensor, L] | None = None
+    prompt_group: Int[Tensor, "L"] | None = None
     """Which prompt each of these tokens belongs to."""
-    statistics: Mapping[str, Float[Tensor, M]] = field(default_factory=_nothing)
+    statistics: Mapping[str, Float[Tensor, "M"]] = field(default_factory=_nothing)
     """Per-token statistics over the vocabulary, by name, as declared in the needs."""
-    heads: Mapping[str, Float[Tensor, N]] = field(default_factory=_nothing)
+    heads: Mapping[str, Float[Tensor, "N"]] = field(default_factory=_nothing)
     """Outputs of named scalar heads at the prompt's last token, per response."""
-    auxiliary: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
+    auxiliary: "Mapping[str, View]" = field(default_factory=lambda: MappingProxyType({}))
     """Views of the named auxiliary sources drawn in the same step; they have no pairs."""
-    row_ids: Int[Tensor, G] | None = None
+    row_ids: Int[Tensor, "G"] | None = None
     """64-bit content hash of each row (with its occurrence number mixed in)."""
     positions: Bool[Tensor, "S K"] | None = None
     """Token subsets that are given instead of drawn: see `objectives.weights`."""
-    selection: Bool[Tensor, P] | None = None
+    selection: Bool[Tensor, "P"] | None = None
     """Pairs that are given as selected instead of drawn (beta-DPO)."""
     state: State = field(default_factory=State)
     """Running scalars (EMA) as they stood before this step."""
@@ -122,6 +120,6 @@ class View:
         return self.pairs.shape[0]
 
     @property
-    def lengths(self) -> Int[Tensor, N]:
+    def lengths(self) -> Int[Tensor, "N"]:
         """Tokens of each response, its end token included."""
         return torch.bincount(self.response, minlength=self.num_responses)

@@ -1,1 +1,1 @@
-
+"""Rows of any layout in, token ids out; nothing silently lost."""

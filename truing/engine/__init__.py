@@ -1,1 +1,1 @@
-
+"""Which log-prob has this token."""

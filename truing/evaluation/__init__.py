@@ -1,1 +1,1 @@
-
+"""Is it better, is it longer, how far from the reference."""

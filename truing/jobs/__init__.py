@@ -1,1 +1,1 @@
-
+"""One function a verb: values in, values out."""

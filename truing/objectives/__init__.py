@@ -1,1 +1,1 @@
-
+"""The mathematics: parts that compose to objectives."""

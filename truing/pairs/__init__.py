@@ -1,1 +1,1 @@
-
+"""Who stands against whom."""

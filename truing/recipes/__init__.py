@@ -1,1 +1,1 @@
-
+"""The papers: one small function each, returning an objective."""

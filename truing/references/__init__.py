@@ -1,1 +1,1 @@
-
+"""What did the other model say."""

@@ -1,1 +1,1 @@
-
+"""What happened, on one page."""

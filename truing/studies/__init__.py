@@ -1,1 +1,1 @@
-
+"""Claims of papers as experiments."""

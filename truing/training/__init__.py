@@ -1,1 +1,1 @@
-
+"""When to step, save and resume."""
