@@ -1,1 +1,252 @@
-"""The configuration of a run: knows every key, is known by jobs, studies and the command line."""
+"""The configuration of a run: knows every key, is known by jobs, studies and the command line.
+
+Reading and checking a configuration imports neither torch nor transformers, so that a wrong key
+is an answer in half a second. Only the objective's expression needs more (see `truing.recipes`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from truing.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """A block of the configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Lora(Settings):
+    """Low-rank adapters (peft) instead of full fine-tuning."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, le=0, description="0: see `dropout` in the docs")
+    targets: str | list[str] = "all-linear"
+
+
+class Evaluation(Settings):
+    """Held-out pairs, scored before the first step, every so often, and at the end."""
+
+    data: str | None = None
+    every: int | None = Field(
+        default=None, ge=1, description="optimizer steps; None: only at the end"
+    )
+    rows: int | None = Field(default=None, ge=1, description="the first so many rows; None: all")
+
+
+class Checks(Settings):
+    """What is verified about a run while it runs."""
+
+    start: bool = True
+
+
+def _flag_or_block(value: Any) -> Any:
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
+# Fields of TrainingArguments that one of our own keys governs, and that key.
+GOVERNED = {
+    "output_dir": "output",
+    "seed": "seed",
+    "data_seed": "seed",
+    "learning_rate": "learning_rate",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "pairs_per_step and tokens_per_device",
+    "per_device_eval_batch_size": "tokens_per_device",
+    "auto_find_batch_size": "tokens_per_device",
+    "gradient_accumulation_steps": "pairs_per_step and tokens_per_device",
+    "bf16": "dtype",
+    "fp16": "dtype",
+    "bf16_full_eval": "dtype",
+    "fp16_full_eval": "dtype",
+    "full_determinism": "deterministic",
+    "train_sampling_strategy": "shuffle",
+    "eval_strategy": "evaluation.every",
+    "eval_steps": "evaluation.every",
+    "eval_on_start": "evaluation",
+    "do_eval": "evaluation.data",
+    "logging_nan_inf_filter": "nothing: a loss that is not finite stops the run",
+    "ignore_data_skip": "nothing: a resumed run takes up its own order of rows",
+    "remove_unused_columns": "nothing: Truing makes the batches",
+    "label_names": "nothing: Truing makes the batches",
+    "resume_from_checkpoint": "the flag --resume",
+    "overwrite_output_dir": "output",
+    "include_num_input_tokens_seen": "nothing: metrics.jsonl counts tokens",
+    "dataloader_drop_last": "nothing: every row is used once an epoch",
+    "disable_tqdm": "nothing: the command draws its own progress",
+}
+
+
+class RunConfig(Settings):
+    """Everything `truing train` does; one field is one top-level key of a recipe file."""
+
+    model: str
+    data: str | list[str]
+    objective: str = "dpo(beta=0.1)"
+    output: str
+    seed: int = Field(default=0, ge=0)
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="default 1e-6, with LoRA 1e-5"
+    )
+    epochs: float = Field(default=1.0, gt=0)
+    pairs_per_step: int = Field(
+        default=32, ge=1, description="rows of one optimizer step, globally"
+    )
+    tokens_per_device: int = Field(default=8192, ge=16, description="of one forward pass")
+    max_length: int | None = Field(
+        default=None, ge=2, description="prompt and response; default: what the model can read"
+    )
+    engine: Literal["auto", "padded"] = "auto"
+    lora: Annotated[Lora | None, BeforeValidator(_flag_or_block)] = None
+    reference: str = "policy_start()"
+    evaluation: Evaluation = Evaluation()
+    checks: Checks = Checks()
+    columns: dict[str, str] = Field(default_factory=dict)
+    tokenizer: str | None = None
+    shuffle: bool = True
+    truncation: Literal["drop", "keep_end", "keep_start", "cut"] = "drop"
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    deterministic: bool = False
+    trainer: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> RunConfig:
+        for key in self.trainer:
+            if key in GOVERNED:
+                raise ValueError(f"trainer.{key} is governed by {GOVERNED[key]}")
+        if self.evaluation.data is None and (self.evaluation.every or self.evaluation.rows):
+            raise ValueError("evaluation.every and evaluation.rows need evaluation.data")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that is used: the given one or the default for the method."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-6 if self.lora is None else 1e-5
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; `made_with` (written by a finished run) is left out.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML, or holds no mapping.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror})",
+            where=str(path),
+            fix="give the path of a YAML file",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = str(path) if line is None else f"{path} line {line + 1}"
+        raise ConfigError("is not valid YAML", where=where, fix="mend the file") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError("holds no keys", where=str(path), fix="write `key: value` lines")
+    return {key: value for key, value in loaded.items() if key != "made_with"}
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The mapping with `key=value` and `block.key=value` put in; values are YAML.
+
+    Raises:
+        ConfigError: an override has no `=`, is no YAML, or goes below a value that is no block.
+    """
+    merged: dict[str, Any] = dict(values)
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals or not path:
+            raise ConfigError(
+                "is not of the form key=value", where=override, fix="write for instance epochs=3"
+            )
+        try:
+            value = _scalar(path, text)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                "has a value that is not YAML", where=override, fix="quote it"
+            ) from error
+        _put(merged, path.split("."), value, override)
+    return merged
+
+
+def _scalar(path: str, text: str) -> Any:
+    # An expression is text, whatever YAML would make of its braces and colons.
+    return text if path in {"objective", "reference", "model", "output"} else yaml.safe_load(text)
+
+
+def _put(block: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        inner = block.get(key)
+        if inner is None or inner is True:
+            inner = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"`{key}` is not a block", where=override, fix=f"set {key} itself")
+        block[key] = dict(inner)
+        block = block[key]
+    block[keys[-1]] = value
+
+
+def build_config(values: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:
+    """A checked configuration.
+
+    Raises:
+        ConfigError: names every unknown key (with the nearest known one) and every bad value.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        faults = [_fault(fault) for fault in error.errors()]
+        raise ConfigError(
+            "; ".join(what for what, _ in faults),
+            where=where,
+            fix="; ".join(dict.fromkeys(fix for _, fix in faults)),
+        ) from error
+
+
+def _fault(fault: Any) -> tuple[str, str]:
+    path = [str(part) for part in fault["loc"] if not str(part).startswith("function-")]
+    key = ".".join(part for part in path if part not in {"Lora", "str", "list[str]"})
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"the keys are {', '.join(known)}"
+        return f"unknown key `{key}`", hint
+    if fault["type"] == "missing":
+        return f"`{key}` is missing", f"give `{key}`"
+    message = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return message, "take that key out of the configuration"
+    given = fault.get("input")
+    return (
+        f"`{key}`: {message[0].lower()}{message[1:]} (got {given!r})",
+        f"set `{key}` to a value of that kind",
+    )
+
+
+_BLOCKS: dict[str, type[Settings]] = {"lora": Lora, "evaluation": Evaluation, "checks": Checks}
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    block = _BLOCKS.get(path[0], RunConfig) if path else RunConfig
+    return list(block.model_fields)
+
+
+def dump_config(config: RunConfig, made_with: Mapping[str, Any]) -> str:
+    """The resolved configuration as YAML, with what it was made with; `read_config` takes it."""
+    values = config.model_dump(mode="json")
+    return yaml.safe_dump(
+        {**values, "made_with": dict(made_with)}, sort_keys=False, allow_unicode=True
+    )

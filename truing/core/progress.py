@@ -1,23 +1,48 @@
 """How far long work has come, told to whoever listens; the library itself never prints."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
 
+class Task(Protocol):
+    """One piece of long work."""
+
+    def advance(self, done: int = 1, *, note: str = "") -> None:
+        """So much more is done; `note` says in a few words how it goes."""
+        ...
+
+
 class Progress(Protocol):
     """Shows work as it goes. The command line has one that draws bars."""
+
+    def task(self, *, total: int | None, description: str) -> AbstractContextManager[Task]:
+        """Begin a piece of work of `total` units (None: not known); it ends with the block."""
+        ...
 
     def track(self, items: Iterable[T], *, total: int | None, description: str) -> Iterator[T]:
         """Yield the items one by one, showing how many of `total` are done."""
         ...
 
 
+class _SilentTask:
+    def advance(self, done: int = 1, *, note: str = "") -> None:
+        """Show nothing."""
+
+
 class Silent:
     """Shows nothing."""
+
+    def task(
+        self,
+        *,
+        total: int | None,
+        description: str,
+    ) -> AbstractContextManager[Task]:
+        """A task that nobody sees."""
+        return nullcontext(_SilentTask())
 
     def track(
         self,

@@ -1,0 +1,145 @@
+"""Loading models and tokenizers, and making them fit each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from truing.errors import ModelError
+
+# What transformers raises for a folder, hub name or file that it cannot make a model of.
+_LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """In which numbers a run computes.
+
+    Args:
+        weights: dtype the weights are loaded and updated in.
+        autocast: dtype of the matrix products, or None where it is that of the weights.
+        device: where the model lives.
+    """
+
+    weights: torch.dtype
+    autocast: torch.dtype | None
+    device: torch.device
+
+
+def choose_numerics(dtype: str) -> Numerics:
+    """`auto` is bfloat16 products on a GPU that has them, float32 elsewhere.
+
+    bfloat16 keeps float32 weights and casts in the products: at the learning rates of preference
+    training an update is smaller than the last bit of a bfloat16 weight.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype == "auto":
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        dtype = "bfloat16" if has_bfloat16 else "float32"
+    if dtype == "bfloat16":
+        return Numerics(torch.float32, torch.bfloat16, device)
+    return Numerics(getattr(torch, dtype), None, device)
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or hub name.
+
+    Raises:
+        ModelError: it cannot be loaded, or has no end token.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(path)
+    except _LOADING_FAULTS as error:
+        raise _unloadable("tokenizer", path, error) from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            "the tokenizer has no end token", where=path, fix="set eos_token in its configuration"
+        )
+    return tokenizer
+
+
+def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal language model of a folder or hub name, in evaluation mode, all dropout 0.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    try:
+        # The plain attention of torch on every device: the other paths choose their own.
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
+    except _LOADING_FAULTS as error:
+        raise _unloadable("model", path, error) from error
+    without_dropout(model)
+    return model.eval()
+
+
+def _unloadable(kind: str, path: str, error: BaseException) -> ModelError:
+    first = str(error).strip().splitlines()
+    reason = f" ({first[0][:200]})" if first else ""
+    if Path(path).exists():
+        return ModelError(
+            f"no {kind} can be loaded from this folder{reason}",
+            where=path,
+            fix="give a folder written by `save_pretrained` (config.json beside *.safetensors)",
+        )
+    return ModelError(
+        f"there is no such folder, and no {kind} of this name could be had from the model hub",
+        where=path,
+        fix="check the spelling of the path or the hub name, and the network",
+    )
+
+
+def without_dropout(model: nn.Module) -> bool:
+    """Set every dropout of the model to 0; True where there was one.
+
+    Preference training compares the policy with its reference token by token; noise on one side
+    only would be a log-ratio that means nothing.
+    """
+    found = False
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            found |= module.p > 0
+            module.p = 0.0
+        for name in ("attention_dropout", "attn_dropout", "dropout", "resid_dropout"):
+            value = getattr(module, name, None)
+            if isinstance(value, float):
+                found |= value > 0
+                setattr(module, name, 0.0)
+    return found
+
+
+def grow_embedding(model: PreTrainedModel, num_tokens: int, seed: int) -> int:
+    """Make room for tokens the tokenizer has and the model has not; how many rows were added.
+
+    The new rows depend on the seed alone, so that policy and reference get the same ones.
+    """
+    missing = num_tokens - model.get_input_embeddings().weight.shape[0]
+    if missing <= 0:
+        return 0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model.resize_token_embeddings(num_tokens, mean_resizing=False)
+    return missing
+
+
+def max_positions(model_config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens the model can read: the smaller of what model and tokenizer say."""
+    limits = [
+        value
+        for value in (
+            getattr(model_config, "max_position_embeddings", None),
+            getattr(model_config, "n_positions", None),
+            tokenizer.model_max_length,
+        )
+        # Tokenizers without a limit carry a number of thirty digits.
+        if isinstance(value, int) and 0 < value < 10**9
+    ]
+    return min(limits, default=4096)
