@@ -1,0 +1,50 @@
+"""What every test may count on: no network, few threads, the same random cases each time."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# All of this must be said before torch or a Hugging Face library is imported: they read it once.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, str(THREADS))
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+HF_HOME = Path(tempfile.mkdtemp(prefix="truing-tests-hf-"))
+os.environ["HF_HOME"] = str(HF_HOME)  # no test reads or writes the caches of whoever runs it
+
+hypothesis.settings.register_profile(
+    "truing",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("truing")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds `pyproject.toml`."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared(repository: Path) -> Path:
+    """The folder of shared data; a test that asks for it is skipped where there is none."""
+    folder = Path(os.environ.get("TRUING_SHARED", repository.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no shared data at {folder} (set TRUING_SHARED)")
+    return folder
