@@ -121,12 +121,13 @@ def grow_embedding(model: PreTrainedModel, num_tokens: int, seed: int) -> int:
 
     The new rows depend on the seed alone, so that policy and reference get the same ones.
     """
-    missing = num_tokens - model.get_input_embeddings().weight.shape[0]
+    embedding: Any = model.get_input_embeddings()
+    missing = num_tokens - int(embedding.weight.shape[0])
     if missing <= 0:
         return 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model.resize_token_embeddings(num_tokens, mean_resizing=False)
+        model.resize_token_embeddings(num_tokens)
     return missing
 
 

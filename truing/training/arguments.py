@@ -1,0 +1,106 @@
+"""From the run's settings to transformers' TrainingArguments, and the policy's adapters."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, TrainingArguments
+
+from truing.errors import ConfigError
+
+CHECKPOINTS_A_RUN = 10
+DEFAULTS: Mapping[str, Any] = {
+    "lr_scheduler_type": "linear",
+    "warmup_steps": 0,
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+    "logging_steps": 1,
+    "save_strategy": "steps",
+    "save_total_limit": 2,
+    "report_to": "none",
+    "gradient_checkpointing": False,
+}
+
+
+def training_arguments(  # noqa: PLR0913
+    *,
+    output: str,
+    seed: int,
+    learning_rate: float,
+    epochs: float,
+    rows_per_step: int,
+    num_rows: int,
+    autocast: torch.dtype | None,
+    deterministic: bool,
+    evaluate_every: int | None,
+    given: Mapping[str, Any],
+) -> TrainingArguments:
+    """The Trainer's arguments: ours, over the user's `trainer` block, over the defaults.
+
+    Raises:
+        ConfigError: `trainer` names a field that TrainingArguments has not, or a value it refuses.
+    """
+    known = {field.name for field in fields(TrainingArguments)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ConfigError(
+            f"unknown key `trainer.{unknown[0]}`",
+            where="configuration",
+            fix="the keys are the fields of transformers' TrainingArguments",
+        )
+    steps = math.ceil(epochs * math.ceil(num_rows / rows_per_step))
+    chosen = {"save_steps": max(1, math.ceil(steps / CHECKPOINTS_A_RUN)), **DEFAULTS, **given}
+    if chosen["gradient_checkpointing"]:
+        chosen.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
+    ours = {
+        "output_dir": output,
+        "seed": seed,
+        "learning_rate": learning_rate,
+        "num_train_epochs": epochs,
+        "per_device_train_batch_size": rows_per_step,
+        "bf16": autocast is torch.bfloat16,
+        "full_determinism": deterministic,
+        "eval_strategy": "no" if evaluate_every is None else "steps",
+        "eval_steps": evaluate_every,
+        "logging_nan_inf_filter": False,
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    try:
+        return TrainingArguments(**{**chosen, **ours})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"transformers refuses the `trainer` block ({str(error).splitlines()[0]})",
+            where="configuration",
+            fix="see the fields of TrainingArguments",
+        ) from error
+
+
+def with_adapters(
+    model: PreTrainedModel, *, rank: int, alpha: float, dropout: float, targets: str | list[str]
+) -> Any:
+    """The model with fresh low-rank adapters; everything else is frozen.
+
+    Raises:
+        ConfigError: no module of the model has such a name.
+    """
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_dropout=dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ConfigError(
+            f"`lora.targets`: {str(error).splitlines()[0]}",
+            where="configuration",
+            fix="name linear layers of the model, or take all-linear",
+        ) from error

@@ -1,0 +1,92 @@
+"""What listens to a run: the progress bar, and the wish to stop."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from truing.core.progress import Task
+
+
+class ShowProgress(TrainerCallback):
+    """One unit a step; beside it the step's loss and accuracy."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._note = task, ""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A resumed run begins where it stood."""
+        del args, control
+        if state.global_step:
+            self._task.advance(state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Keep what to show."""
+        del args, state, control
+        if logs and "loss" in logs:
+            self._note = f"loss {logs['loss']:.4f}"
+            if "rewards/accuracies" in logs:
+                self._note += f"  accuracy {logs['rewards/accuracies']:.2f}"
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """One step more."""
+        del args, state, control
+        self._task.advance(note=self._note)
+
+
+class StopOnSignal(TrainerCallback):
+    """Ctrl-C or SIGTERM: finish the step, write a checkpoint, stop. A second one stops at once.
+
+    Use as a context around training; `stopped` tells afterwards whether it happened.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopOnSignal":
+        # Handlers can be set in the main thread only; elsewhere the caller decides.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in self._SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+        signal.signal(number, self._ask)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Save and stop, if somebody asked."""
+        del args, state
+        if self.stopped:
+            control.should_save = True
+            control.should_training_stop = True
+        return control

@@ -1,0 +1,96 @@
+"""The run folder: what lies in it, written so that a kill at any moment leaves it whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CONFIG = "run.yaml"
+METRICS = "metrics.jsonl"
+ALARMS = "alarms.jsonl"
+DATA = "data.json"
+EVALUATION = "evaluation.json"
+SAMPLES = "samples.jsonl"
+FINISHED = "finished.json"
+_ASIDE = ".writing"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole text or the file as it was."""
+    aside = path.with_name(f".{path.name}{_ASIDE}")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """One JSON object, whole or not at all."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def folder_written_aside(path: Path) -> Iterator[Path]:
+    """A folder to fill; it takes its name when the block ends, and is gone if the block raises."""
+    aside = path.with_name(f".{path.name}{_ASIDE}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    for file in aside.rglob("*"):
+        if file.is_file():
+            _flush(file)
+    shutil.rmtree(path, ignore_errors=True)
+    aside.replace(path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    found = [path for path in run.glob("checkpoint-*") if path.name.split("-")[-1].isdigit()]
+    return sorted(found, key=lambda path: int(path.name.split("-")[-1]))
+
+
+def sweep(run: Path) -> None:
+    """Remove what a killed process left half written."""
+    for path in run.glob(f".*{_ASIDE}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """One JSON line more."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Leave out the lines after this step, and a last line that was not written whole."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8").split("\n") if _is_until(line, step)]
+    write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+
+def _is_until(line: str, step: int) -> bool:
+    try:
+        return bool(line) and int(json.loads(line)["step"]) <= step
+    except (json.JSONDecodeError, KeyError):
+        return False

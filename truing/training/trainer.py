@@ -1,0 +1,247 @@
+"""transformers' Trainer, with Truing's batches, loss, metrics and atomic checkpoints put in."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Trainer
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import rotate_checkpoints
+
+from truing.core import State
+from truing.errors import StoppedError
+from truing.references.join import PreferenceRow
+from truing.training import folder
+from truing.training.execute import StepInputs, StepResult, StepRunner
+from truing.training.steps import StepLoader, StepRows, StepSampler
+
+OBJECTIVE_STATE = "objective_state.json"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run trains on.
+
+    Args:
+        examples: the training rows as tokens.
+        references: for each reference, one array of token log-probs an example.
+        rows_per_step: rows of one optimizer step.
+        shuffle: whether each epoch has its own order.
+        start_tolerance: mean absolute log-ratio (nats) allowed at step 0 when the reference is
+            the start itself; None: no check.
+    """
+
+    examples: Sequence[PreferenceRow]
+    references: Sequence[Sequence[np.ndarray]]
+    rows_per_step: int
+    shuffle: bool
+    start_tolerance: float | None
+
+
+class PreferenceTrainer(Trainer):
+    """One item of its loader is a whole optimizer step; it makes the micro-batches itself.
+
+    Args:
+        runner: objective and engine.
+        material: rows and references.
+        evaluator: scores the held-out rows with the policy as it stands; None: no evaluation.
+    """
+
+    # The loss is divided by the counts of the whole step already.
+    loss_is_scaled_for_ga: bool | None = True
+
+    def __init__(
+        self,
+        *args: Any,
+        runner: StepRunner,
+        material: Material,
+        evaluator: Callable[[torch.nn.Module], dict[str, float]] | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        # Several devices in one process would be split by DataParallel, which knows no rows.
+        self.args._n_gpu = min(self.args.n_gpu, 1)
+        self._runner, self._material, self._evaluator = runner, material, evaluator
+        self._objective_state = State()
+        self._grad_norm: float | None = None
+        self._step: StepResult | None = None
+        self._started = time.perf_counter()
+        self._run = Path(str(self.args.output_dir))
+        self._sampler = StepSampler(
+            len(material.examples),
+            material.rows_per_step,
+            seed=self.args.seed,
+            shuffle=material.shuffle,
+        )
+
+    # ------------------------------------------------------------------ rows
+    def get_train_dataloader(self) -> Any:
+        """Every process sees every step whole, so nothing is sharded."""
+        return StepLoader(self._sampler, len(self._material.examples))
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """The next step; counts are taken from its rows, not from labels."""
+        del num_batches, device
+        return [next(epoch_iterator)], None
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Six operations a parameter and token."""
+        tokens = sum(
+            StepInputs([self._material.examples[i]], [], 0, 0).tokens for i in inputs.indices
+        )
+        return 6 * tokens * sum(p.numel() for p in self.model.parameters())  # type: ignore[union-attr]
+
+    # ------------------------------------------------------------------ steps
+    def training_step(
+        self, model: Any, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Loss and gradient of one whole optimizer step.
+
+        Raises:
+            StoppedError: the loss is not finite (a checkpoint of the state before this step is
+                written first), or the policy is not its own reference at the start.
+        """
+        del num_items_in_batch
+        self._started = time.perf_counter()
+        model.train()
+        assert isinstance(inputs, StepRows)
+        rows = inputs.indices
+        step = StepInputs(
+            [self._material.examples[i] for i in rows],
+            [[reference[i] for i in rows] for reference in self._material.references],
+            seed=self.args.seed,
+            epoch=self._sampler.epoch,
+            state=self._objective_state,
+        )
+        try:
+            with self.compute_loss_context_manager():
+                self._step = self._runner.backward(model, step, self.accelerator.backward)
+        except StoppedError:
+            self._save_state_before_the_stop()
+            raise
+        self._check_start(self._step)
+        self._objective_state = self._step.state
+        return torch.tensor(self._step.loss, device=self.args.device)
+
+    def _save_state_before_the_stop(self) -> None:
+        """The last good state, unless it is the start itself or lies there already."""
+        step = self.state.global_step
+        if step and not (self._run / f"checkpoint-{step}").exists():
+            self._save_checkpoint(self.model, trial=None)
+
+    def _check_start(self, step: StepResult) -> None:
+        tolerance = self._material.start_tolerance
+        if tolerance is None or self.state.global_step or step.widest_log_ratio <= tolerance:
+            return
+        raise StoppedError(
+            "the policy is not its own reference at step 0: mean absolute token log-ratio "
+            f"{step.widest_log_ratio:.2e} nats, where at most {tolerance:.0e} is rounding",
+            where="start check",
+            fix="look for dropout, another reference model, or another template; "
+            "checks.start=false trains all the same",
+        )
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Keep the norm for the step's line; one that is not finite never reaches the weights."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self._grad_norm = None if norm is None else float(norm)
+        if self._grad_norm is not None and not math.isfinite(self._grad_norm):
+            self._save_state_before_the_stop()
+            raise StoppedError(
+                f"the gradient's norm is {self._grad_norm} at step {self.state.global_step + 1}",
+                where="training",
+                fix="lower learning_rate, or use dtype=float32",
+            )
+        return norm
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Write the step's line before anything is logged, evaluated or saved."""
+        if self._step is not None:
+            self._write_line(self._step, kwargs.get("learning_rate"))
+            self._step = None
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _write_line(self, step: StepResult, learning_rate: float | None) -> None:
+        self._last_metrics = step.metrics
+        if not self.args.should_save:
+            return
+        line = {
+            "step": self.state.global_step,
+            "epoch": round(self.state.epoch or 0.0, 6),
+            "loss": step.loss,
+            "learning_rate": learning_rate,
+            "grad_norm": self._grad_norm,
+            "seconds": round(time.perf_counter() - self._started, 4),
+            "tokens": step.tokens,
+            **step.metrics,
+        }
+        folder.append_line(self._run / folder.METRICS, line)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trackers see the objective's metrics beside the loss."""
+        if "loss" in logs:
+            logs = {**logs, **self._last_metrics}
+        super().log(logs, start_time)
+
+    # ------------------------------------------------------------------ evaluation
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Score the held-out rows; numbers are named `eval_NAME`."""
+        del eval_dataset, ignore_keys
+        assert self._evaluator is not None, "evaluation without held-out rows"
+        numbers = self._evaluator(self.model)  # type: ignore[arg-type]
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in numbers.items()}
+        line = {f"eval/{name}": value for name, value in numbers.items()}
+        folder.append_line(self._run / folder.METRICS, {"step": self.state.global_step, **line})
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    # ------------------------------------------------------------------ checkpoints
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Written aside and renamed, so that a checkpoint is whole or is not there."""
+        del model, trial
+        target = self._run / f"checkpoint-{self.state.global_step}"
+        if self.state.best_global_step == self.state.global_step:
+            self.state.best_model_checkpoint = str(target)
+        with folder.folder_written_aside(target) as aside:
+            self.save_model(str(aside), _internal_call=True)
+            if not self.args.save_only_model:
+                self._save_optimizer_and_scheduler(str(aside))
+                self._save_scaler(str(aside))
+                self._save_rng_state(str(aside))
+            folder.write_json(aside / OBJECTIVE_STATE, dict(self._objective_state))
+            for callback in [*self.callback_handler.callbacks, self.control]:
+                if isinstance(callback, ExportableState):
+                    stateful: Any = self.state.stateful_callbacks
+                    stateful[type(callback).__name__] = callback.state()
+            self.state.save_to_json(str(aside / "trainer_state.json"))
+        rotate_checkpoints(
+            output_dir=str(self._run),
+            save_total_limit=self.args.save_total_limit,
+            best_model_checkpoint=self.state.best_model_checkpoint,
+            use_mtime=False,
+        )
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Weights and tokenizer, and no pickled arguments beside them."""
+        if not self.args.should_save:
+            return
+        target = output_dir or str(self._run)
+        self.model.save_pretrained(target, state_dict=state_dict)  # type: ignore[union-attr]
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(target)
+
+    def load_objective_state(self, checkpoint: Path) -> None:
+        """Take up the running scalars as they stood at the checkpoint."""
+        values = json.loads((checkpoint / OBJECTIVE_STATE).read_text(encoding="utf-8"))
+        self._objective_state = State(values)
