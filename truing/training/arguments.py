@@ -25,7 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def training_arguments(  # noqa: PLR0913
+def training_arguments(
     *,
     output: str,
     seed: int,

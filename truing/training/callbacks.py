@@ -75,18 +75,16 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        del frame
+        del number, frame
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
-        signal.signal(number, self._ask)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> TrainerControl:
+    ) -> None:
         """Save and stop, if somebody asked."""
         del args, state
         if self.stopped:
             control.should_save = True
             control.should_training_stop = True
-        return control

@@ -63,7 +63,12 @@ def _flush(path: Path) -> None:
 def checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     found = [path for path in run.glob("checkpoint-*") if path.name.split("-")[-1].isdigit()]
-    return sorted(found, key=lambda path: int(path.name.split("-")[-1]))
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written."""
+    return int(checkpoint.name.split("-")[-1])
 
 
 def sweep(run: Path) -> None:

@@ -81,6 +81,13 @@ class PreferenceTrainer(Trainer):
         )
 
     # ------------------------------------------------------------------ rows
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        if self.args.max_steps > 0:
+            return self.args.max_steps
+        return math.ceil(self.args.num_train_epochs * len(self._sampler))
+
     def get_train_dataloader(self) -> Any:
         """Every process sees every step whole, so nothing is sharded."""
         return StepLoader(self._sampler, len(self._material.examples))

@@ -1,0 +1,135 @@
+"""The command `truing`: arguments in, one job called, its result shown."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from truing.cli.exits import INTERRUPTED, run
+
+# Before any library of the hub is imported: no progress bars and no advice of theirs.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+app = typer.Typer(
+    help="Preference fine-tuning that keeps reward, length and reference straight.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from truing import __version__
+
+        typer.echo(f"truing {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _truing(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+) -> None:
+    """Options before the verb."""
+
+
+@app.command()
+def train(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE.yaml] [KEY=VALUE]...",
+            help="A recipe file, then keys that go over it: epochs=3 lora.rank=8.",
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Folder or hub name of the policy.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Preference rows; may be repeated.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help='What to train, e.g. "sampo(beta=0.1) + 0.2*sft()".')
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Folder of the run; new or empty.")] = None,
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Low-rank adapters; else all weights.")
+    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a stopped run; takes nothing else.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A row without signal or over the limit is an error.")
+    ] = False,
+    skip_bad: Annotated[
+        Path | None, typer.Option(help="Write malformed rows to this file and go on.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Align a model with preferences: rows in, weights and a report out."""
+    from truing.cli.show import show_train
+
+    flags: dict[str, Any] = {"model": model, "objective": objective, "output": output}
+    if data:
+        flags["data"] = data if len(data) > 1 else data[0]
+    if lora:
+        flags["lora"] = True
+    given = {key: value for key, value in flags.items() if value is not None}
+    if resume is not None:
+        _refuse_beside_resume([*given, *(items or [])], strict=strict, skip_bad=skip_bad)
+    result = show_train(
+        items or [], given, resume=resume, strict=strict, skip_bad=skip_bad, as_json=as_json
+    )
+    if not result.finished:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _refuse_beside_resume(given: list[str], *, strict: bool, skip_bad: Path | None) -> None:
+    extra = [*given, *(["--strict"] if strict else []), *(["--skip-bad"] if skip_bad else [])]
+    if extra:
+        raise typer.BadParameter(
+            f"a resumed run takes up its own settings, so {extra[0]} would have no effect",
+            param_hint="--resume",
+        )
+
+
+@app.command()
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    data: Annotated[str | None, typer.Option(help="Held-out rows.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score held-out pairs with a finished run: accuracy, margin, drift, by length difference."""
+    from truing.cli.show import show_evaluation
+
+    show_evaluation(run_folder, data, rows=rows, as_json=as_json)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder of the run; new or empty.")] = Path(
+        "demo-run"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of sampling, labels and training.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train the embedded model on its own preferences and measure the truth, in minutes."""
+    from truing.cli.show import show_demo
+
+    show_demo(output, seed=seed, as_json=as_json)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    arguments = sys.argv[1:]
+    code = run(lambda: app(arguments), debug="--debug" in arguments)
+    sys.exit(code)

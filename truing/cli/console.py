@@ -1,0 +1,98 @@
+"""The only file that prints: results to stdout, progress and words to stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from truing.core.progress import Task
+
+T = TypeVar("T")
+
+
+class _BarTask:
+    def __init__(self, bars: Progress, number: Any) -> None:
+        self._bars, self._number = bars, number
+
+    def advance(self, done: int = 1, *, note: str = "") -> None:
+        """So much more is done."""
+        self._bars.update(self._number, advance=done, note=note)
+
+
+class Bars:
+    """Progress bars on stderr; one line each, with the time that remains."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def task(self, *, total: int | None, description: str) -> "Iterator[Task]":
+        """See `truing.core.progress.Progress`."""
+        bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=self._console,
+        )
+        with bars:
+            yield _BarTask(bars, bars.add_task(description, total=total, note=""))
+
+    def track(self, items: Iterable[T], *, total: int | None, description: str) -> Iterator[T]:
+        """See `truing.core.progress.Progress`."""
+        with self.task(total=total, description=description) as task:
+            for item in items:
+                yield item
+                task.advance()
+
+
+OUT = Console(soft_wrap=True, highlight=False)
+ERR = Console(stderr=True, highlight=False)
+BARS = Bars(ERR)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; never part of the result."""
+    ERR.print(escape(text))
+
+
+def show(text: str) -> None:
+    """A line of the result."""
+    OUT.print(escape(text))
+
+
+def show_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """The result as one JSON value and nothing else."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of the result; the first column is text, the others are numbers."""
+    table = Table(title=title or None, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    OUT.print(table)
+
+
+def complain(text: str) -> None:
+    """An error, in one sentence and its remedy."""
+    ERR.print(f"[bold red]error:[/] {escape(text)}")

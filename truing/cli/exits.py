@@ -1,0 +1,62 @@
+"""How a command ends: one sentence for the user, one exit code for the caller.
+
+0 done, 1 the user's input, 2 usage, 3 the run stopped itself with its state saved, 70 a bug,
+130 interrupted.
+"""
+
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from truing.errors import TruingError
+
+BUG, INTERRUPTED = 70, 130
+
+
+def run(command: Callable[[], object], *, debug: bool) -> int:
+    """Run a command; its exit code. Nothing but a bug leaves a trace, and that in a file.
+
+    Wrong usage and `--help` end the command themselves (SystemExit).
+
+    Args:
+        command: the whole command line, parsing included.
+        debug: let errors through with their trace.
+    """
+    # A polite request to end is an interrupt, wherever the command stands.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        command()
+    except TruingError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        _complain(_bug(error))
+        return BUG
+    return 0
+
+
+def _complain(text: str) -> None:
+    from truing.cli import console
+
+    console.complain(text)
+
+
+def _bug(error: Exception) -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="truing-", suffix=".trace", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exception(error, file=file)
+    name = type(error).__name__
+    return (
+        f"this is a bug in Truing ({name}: {str(error).splitlines()[0] if str(error) else ''})\n"
+        f"  fix: report it with the trace in {Path(file.name)}"
+    )

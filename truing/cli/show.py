@@ -1,0 +1,123 @@
+"""A verb's job called and its result shown, as a table for a person or as JSON for a program."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truing.cli import console
+from truing.config import build_config, read_config, with_overrides
+from truing.errors import ConfigError
+
+if TYPE_CHECKING:
+    from truing.jobs.train import TrainResult
+
+
+def show_train(
+    items: list[str],
+    flags: Mapping[str, Any],
+    *,
+    resume: Path | None,
+    strict: bool,
+    skip_bad: Path | None,
+    as_json: bool,
+) -> "TrainResult":
+    """`truing train`."""
+    # The configuration is checked before anything heavy is imported.
+    values = {} if resume else _values(items, flags)
+    if not resume:
+        build_config(values)
+    from truing.jobs import train as job
+
+    output = resume or Path(str(values["output"]))
+    try:
+        if resume is not None:
+            result = job.resume(resume, progress=console.BARS)
+        else:
+            result = job.train(progress=console.BARS, strict=strict, skip_bad=skip_bad, **values)
+    except KeyboardInterrupt:
+        if (output / "run.yaml").exists():
+            console.say(f"go on: truing train --resume {output}")
+        raise
+    for note in result.notes:
+        console.say(note)
+    report = result.output / "report.html"
+    if as_json:
+        console.show_json(
+            {
+                "output": str(result.output),
+                "steps": result.steps,
+                "finished": result.finished,
+                "report": str(report) if report.exists() else None,
+                "evaluation": dict(result.evaluation),
+            }
+        )
+    else:
+        if result.evaluation:
+            show_numbers("held-out pairs", result.evaluation)
+        console.show(str(report if report.exists() else result.output))
+    if result.finished:
+        console.say(f"next: truing evaluate {result.output} --data HELD-OUT.jsonl")
+    else:
+        console.say(f"stopped at step {result.steps}; go on: truing train --resume {result.output}")
+    return result
+
+
+def _values(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Recipe file, then flags, then overrides: the later one wins."""
+    recipe = items[0] if items and "=" not in items[0] else None
+    overrides = items[1:] if recipe is not None else items
+    values = {} if recipe is None else read_config(Path(recipe))
+    for name in overrides:
+        key = name.partition("=")[0]
+        if key in flags:
+            raise ConfigError(
+                f"`{key}` is given as a flag and as an override", where=name, fix="give it once"
+            )
+    return with_overrides({**values, **flags}, overrides)
+
+
+_NAMES = (
+    ("reward_accuracy", "reward accuracy"),
+    ("policy_accuracy", "policy accuracy"),
+    ("margin", "margin"),
+    ("drift_chosen", "log-ratio of chosen, nats"),
+    ("drift_rejected", "log-ratio of rejected, nats"),
+    ("chosen_longer", "chosen is the longer one"),
+)
+
+
+def show_numbers(title: str, numbers: Mapping[str, Any]) -> None:
+    """The main numbers of an evaluation with their 95 % intervals."""
+    rows = []
+    for key, name in _NAMES:
+        if numbers.get(key) is None:
+            continue
+        low, high = numbers.get(f"{key}_low"), numbers.get(f"{key}_high")
+        interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
+        rows.append((name, f"{numbers[key]:.3f}", interval))
+    rows.append(("pairs", str(numbers["pairs"]), ""))
+    console.show_table(title, ("measure", "value", "95 % interval"), rows)
+
+
+def show_evaluation(run: Path, data: str | None, *, rows: int | None, as_json: bool) -> None:
+    """`truing evaluate`."""
+    from truing.jobs.evaluate import evaluate
+
+    numbers = evaluate(run, data, rows=rows, progress=console.BARS)
+    if as_json:
+        console.show_json(numbers)
+    else:
+        show_numbers(f"{run} on {numbers['data']}", numbers)
+
+
+def show_demo(output: Path, *, seed: int, as_json: bool) -> None:
+    """`truing demo`."""
+    from truing.jobs.demo import demo
+
+    result = demo(output, seed=seed, progress=console.BARS)
+    if as_json:
+        console.show_json(result.to_json())
+    else:
+        console.show_table(result.title, result.columns, result.rows)
+        console.show(str(result.output / "report.html"))
+    console.say("next: train on your own pairs, see README.md")

@@ -1,0 +1,98 @@
+"""Held-out rows scored by a policy and its reference: from tokens to a table of pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from truing.core import State, View
+from truing.core.progress import Progress
+from truing.data import Example
+from truing.engine import Engine, Wanted
+from truing.errors import RowError
+from truing.evaluation.pairs import PairTable
+from truing.objectives import Objective
+from truing.references.join import join
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Turns rows into a table of pairs: one forward pass of the policy a row, no gradient.
+
+    Args:
+        objective: says what a reward is; in evaluation each pass is a batch of its own.
+        engine: computes token log-probs.
+    """
+
+    objective: Objective
+    engine: Engine
+
+    def table(
+        self,
+        policy: torch.nn.Module,
+        rows: Sequence[Example],
+        references: Sequence[Sequence[np.ndarray]],
+        progress: Progress,
+    ) -> PairTable:
+        """One line a pair, in the order of the rows.
+
+        Raises:
+            RowError: no row holds a pair.
+        """
+        if not any(row.pairs for row in rows):
+            raise RowError(
+                "there is no pair to score", where="evaluation data", fix="give rows with pairs"
+            )
+        needs = self.objective.needs
+        wanted = Wanted(prompt=needs.prompt, statistics=needs.vocabulary_statistics)
+        columns: list[tuple[list[int], np.ndarray]] = []
+        policy.eval()
+        with torch.no_grad(), progress.task(total=len(rows), description="evaluation") as task:
+            for indices in self.engine.plan(rows):
+                some = [rows[i] for i in indices]
+                view = join(
+                    self.engine.logps(policy, some, wanted),
+                    some,
+                    [[reference[i] for i in indices] for reference in references],
+                    context=None,
+                    state=State(),
+                )
+                owner = [i for i in indices for _ in rows[i].pairs]
+                columns.append((owner, self._columns(view)))
+                task.advance(len(indices))
+        owners = np.concatenate([owner for owner, _ in columns])
+        # Rows with several pairs keep the order of their pairs: the sort is stable.
+        order = np.argsort(owners, kind="stable")
+        values = np.concatenate([value for _, value in columns], axis=1)[:, order]
+        return _as_table(values, owners[order], has_reference=bool(references))
+
+    def _columns(self, view: View) -> np.ndarray:
+        """Numbers of each pair of a view, (8, P) and (2, P) more with scores; float64."""
+        chosen, rejected = view.pairs.unbind(1)
+        sums = torch.zeros(view.num_responses, dtype=torch.float64)
+        sums.index_add_(0, view.response.cpu(), view.policy.cpu().double())
+        parts = [sums, view.lengths.cpu().double()]
+        if view.references is not None:
+            reference = torch.zeros_like(sums)
+            reference.index_add_(0, view.response.cpu(), view.references[0].cpu().double())
+            parts.append(reference)
+        nothing = torch.full_like(sums, torch.nan)
+        parts.append(nothing if view.scores is None else view.scores.cpu().double())
+        sides = [side.cpu() for side in (chosen, rejected)]
+        rows = [part[side] for part in parts for side in sides]
+        return torch.stack([*rows, *self.objective.rewards(view).cpu().double().unbind(1)]).numpy()
+
+
+def _as_table(values: np.ndarray, owners: np.ndarray, *, has_reference: bool) -> PairTable:
+    names = ["logp", "length", *(["reference"] if has_reference else []), "score", "reward"]
+    column = {
+        f"{name}_{side}": values[2 * i + j]
+        for i, name in enumerate(names)
+        for j, side in enumerate(("chosen", "rejected"))
+    }
+    for side in ("chosen", "rejected"):
+        column[f"length_{side}"] = column[f"length_{side}"].astype(np.int64)
+    if np.isnan(column["score_chosen"]).any() or np.isnan(column["score_rejected"]).any():
+        del column["score_chosen"], column["score_rejected"]
+    return PairTable(**column, prompt=owners)
