@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -29,3 +29,7 @@ class State(Mapping[str, float]):
     def replace(self, **changes: float) -> State:
         """A new state in which these scalars have these values."""
         return State(MappingProxyType({**self.values_by_name, **changes}))
+
+    def taking(self, names: Iterable[str], other: State) -> State:
+        """A new state in which these scalars, as far as the other has them, are the other's."""
+        return self.replace(**{name: other[name] for name in names if name in other})
