@@ -1,1 +1,5 @@
-"""What the model says to a prompt, and how good it is."""
+"""What does the model respond, and how good is it: sampling and scoring."""
+
+from truing.responses.sample import Response, Sampling, sample
+
+__all__ = ["Response", "Sampling", "sample"]
