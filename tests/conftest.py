@@ -1,5 +1,6 @@
 """What every test may count on: no network, few threads, the same random cases each time."""
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -48,3 +49,14 @@ def shared(repository: Path) -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no shared data at {folder} (set TRUING_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fake_runs():
+    """The module `tests/fake_run.py`: made-up run folders."""
+    spec = importlib.util.spec_from_file_location("fake_run", Path(__file__).parent / "fake_run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,99 @@
+"use strict";
+// Draws the figures in the colours of the reader's scheme, and filters the samples.
+(() => {
+  const root = document.documentElement;
+  const style = getComputedStyle(root);
+  const colour = (role) => style.getPropertyValue("--" + role.replaceAll("_", "-")).trim();
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const touch = matchMedia("(pointer: coarse)");
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+
+  function coloured(trace) {
+    const own = colour((trace.meta && trace.meta.role) || "run");
+    const copy = { ...trace };
+    for (const part of ["line", "marker", "error_y"]) {
+      if (copy[part]) copy[part] = { ...copy[part], color: own };
+    }
+    return copy;
+  }
+
+  function layoutOf(figure) {
+    const layout = structuredClone(figure.layout);
+    const axis = { gridcolor: colour("grid"), linecolor: colour("line"), tickcolor: colour("line") };
+    layout.font = { ...layout.font, family: getComputedStyle(document.body).fontFamily, color: colour("muted") };
+    layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
+    layout.hoverlabel = { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("text") } };
+    layout.xaxis = { ...layout.xaxis, ...axis, showgrid: false, showline: true, ticks: "outside" };
+    layout.yaxis = { ...layout.yaxis, ...axis };
+    for (const shape of layout.shapes || []) shape.line.color = colour("before");
+    // On a touch screen a finger on a plot scrolls the page.
+    if (touch.matches) layout.dragmode = false;
+    return layout;
+  }
+
+  function draw(figure) {
+    return Plotly.react("plot-" + figure.name, figure.data.map(coloured), layoutOf(figure), {
+      responsive: true, displaylogo: false, scrollZoom: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+      toImageButtonOptions: { filename: figure.name, scale: 2 },
+    });
+  }
+
+  async function drawAll() {
+    delete root.dataset.plots;
+    for (const figure of figures) {
+      await draw(figure);
+      await new Promise((next) => setTimeout(next)); // the page stays answerable in between
+    }
+    root.dataset.plots = "drawn";
+  }
+
+  const PAGE = 20;
+  function filterSamples() {
+    const form = document.querySelector(".filter");
+    if (!form) return;
+    const list = document.getElementById("sample-list");
+    const more = document.getElementById("more-samples");
+    const all = [...list.children].map((node) => ({
+      node,
+      text: node.textContent.toLowerCase(),
+      index: Number(node.dataset.index),
+      gain: Number(node.dataset.gain ?? NaN),
+      longer: Number(node.dataset.longer ?? NaN),
+    }));
+    const kinds = {
+      all: () => true,
+      better: (s) => s.gain > 0,
+      worse: (s) => s.gain < 0,
+      longer: (s) => s.longer > 0,
+      shorter: (s) => s.longer < 0,
+    };
+    const orders = {
+      file: (a, b) => a.index - b.index,
+      gain: (a, b) => b.gain - a.gain,
+      loss: (a, b) => a.gain - b.gain,
+      longer: (a, b) => b.longer - a.longer,
+    };
+    let shown = PAGE;
+    function show() {
+      const words = form.elements.text.value.toLowerCase();
+      const fits = all.filter((s) => kinds[form.elements.kind.value](s) && s.text.includes(words));
+      fits.sort(orders[form.elements.order.value]);
+      for (const sample of all) sample.node.hidden = true;
+      for (const sample of fits) list.append(sample.node);
+      for (const sample of fits.slice(0, shown)) sample.node.hidden = false;
+      more.hidden = fits.length <= shown;
+      const seen = Math.min(shown, fits.length);
+      form.elements.count.value = seen + " of " + fits.length + (fits.length < all.length ? " (of " + all.length + ")" : "");
+    }
+    const restart = () => { shown = PAGE; show(); };
+    form.addEventListener("input", restart);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    more.addEventListener("click", () => { shown += PAGE; show(); });
+    restart();
+  }
+
+  filterSamples();
+  dark.addEventListener("change", drawAll);
+  drawAll();
+})();

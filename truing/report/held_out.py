@@ -1,0 +1,158 @@
+"""Figures of the held-out evaluation and of the samples: tables in, figures out."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import plotly.graph_objects as go
+
+from truing.report.collect import Sample
+from truing.report.colours import SERIES
+from truing.report.frame import Figure, draw_level, figure_of, or_nan, with_interval
+from truing.report.numbers import number, percent
+
+FEW_SAMPLES = 8  # below this a cloud of points says nothing
+
+
+def evaluation_figures(evaluation: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """Accuracy by length difference and by score gap, and calibration; what there is of it."""
+    figures = (
+        _buckets(
+            "by_length",
+            "Is the reward right because of the length?",
+            "chosen minus rejected (tokens)",
+            "Accuracy by length difference. Level marks are what one wants; rising ones mean that "
+            "the longer response wins for being longer. Bars are 95 % intervals.",
+            _rows(evaluation, "by_length_difference"),
+            whole=True,
+        ),
+        _buckets(
+            "by_score_gap",
+            "Is it right where the difference is plain?",
+            "score of chosen minus rejected",
+            "Accuracy by score gap. It should rise to the right, where the pairs are clear.",
+            _rows(evaluation, "by_score_gap"),
+            whole=False,
+        ),
+        _calibration(_rows(evaluation, "calibration")),
+    )
+    return tuple(figure for figure in figures if figure is not None)
+
+
+def _rows(evaluation: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    rows = evaluation.get(key)
+    needed = ("low", "high", "pairs")
+    return [
+        row
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and all(isinstance(row.get(n), int | float) for n in needed)
+    ]
+
+
+def _buckets(
+    name: str, title: str, axis: str, caption: str, rows: list[Mapping[str, Any]], *, whole: bool
+) -> Figure | None:
+    series = (
+        ("reward_accuracy", "with reference", "run", "circle"),
+        ("policy_accuracy", "without reference", "before", "square-open"),
+    )
+    if len(rows) < 2:
+        return None
+    labels = [_range(row, whole=whole) for row in rows]
+    traces = [
+        with_interval(labels, rows, key, label, role, symbol)
+        for key, label, role, symbol in series
+        if any(row.get(key) is not None for row in rows)
+    ]
+    if not traces:
+        return None
+    plot = figure_of(traces, axis, "share of pairs", is_share=True)
+    plot.update_xaxes(type="category")
+    draw_level(plot, 0.5)
+    reading = "; ".join(
+        f"{label.replace('<br>', ' ')} ({int(row['pairs'])} pairs): "
+        + ", ".join(
+            f"{words} {percent(row[key])}"
+            for key, words, _, _ in series
+            if row.get(key) is not None
+        )
+        for label, row in zip(labels, rows, strict=True)
+    )
+    return Figure(name, title, caption, f"{reading}.", plot)
+
+
+def _range(row: Mapping[str, Any], *, whole: bool) -> str:
+    low, high = (f"{int(row[e]):+d}" if whole else number(row[e]) for e in ("low", "high"))
+    bounds = low if low == high else f"{low} to {high}"
+    return f"{bounds}<br>n = {int(row['pairs'])}"
+
+
+def _calibration(rows: list[Mapping[str, Any]]) -> Figure | None:
+    if len(rows) < 2:
+        return None
+    x = [or_nan(row.get("confidence")) for row in rows]
+    diagonal = go.Scatter(
+        x=[0.5, 1], y=[0.5, 1], mode="lines", name="as often as said", hoverinfo="skip",
+        line={"width": 1, "dash": "dot", "color": SERIES["before"].light}, meta={"role": "before"},
+    )  # fmt: skip
+    found = with_interval(x, rows, "accuracy", "pairs", "run", "circle")
+    plot = figure_of(
+        [diagonal, found], "probability of the preferred side", "share it is right", is_share=True
+    )
+    plot.update_xaxes(tickformat=".0%")
+    reading = "; ".join(
+        f"said {percent(or_nan(row.get('confidence')))}, right "
+        f"{percent(or_nan(row.get('accuracy')))} ({int(row['pairs'])} pairs)"
+        for row in rows
+    )
+    return Figure(
+        "calibration",
+        "Is it as sure as it is right?",
+        "The reward margin read as a probability. Below the dotted line the policy is too sure of "
+        "itself, above it not sure enough.",
+        f"{reading}.",
+        plot,
+    )
+
+
+# ------------------------------------------------------------------ samples
+
+
+def sample_figures(samples: Sequence[Sample]) -> tuple[Figure, ...]:
+    """Score against length of the responses before and after; nothing without both numbers."""
+    sides = {
+        "before": [(s.tokens_before, s.score_before) for s in samples],
+        "after": [(s.tokens_after, s.score_after) for s in samples],
+    }
+    known = {
+        side: [(t, s) for t, s in points if t is not None and s is not None]
+        for side, points in sides.items()
+    }
+    if min(map(len, known.values())) < FEW_SAMPLES:
+        return ()
+    marks = {"before": "circle-open", "after": "diamond"}
+    traces = [
+        go.Scatter(
+            x=[t for t, _ in points], y=[s for _, s in points], mode="markers", name=side,
+            meta={"role": side}, opacity=0.75,
+            marker={"size": 7, "symbol": marks[side], "color": SERIES[side].light},
+        )
+        for side, points in known.items()
+    ]  # fmt: skip
+    reading = " ".join(
+        f"{side}: mean score {number(fmean(s for _, s in points))} at mean length "
+        f"{number(fmean(t for t, _ in points))} over {len(points)} responses."
+        for side, points in known.items()
+    )
+    plot = figure_of(traces, "tokens per response", "score", is_share=False)
+    plot.update_layout(hovermode="closest")
+    return (
+        Figure(
+            "score_by_length",
+            "Better, or only longer?",
+            "Each mark is one of the responses below. A cloud that moves up is better, one that "
+            "moves to the right is longer.",
+            reading,
+            plot,
+        ),
+    )

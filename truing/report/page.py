@@ -1,0 +1,258 @@
+"""A run folder as one page: `report.html`, self-contained, readable without network."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from truing.report.cards import cards, curve_cards, flattened
+from truing.report.collect import Curves, Run, Sample, collect
+from truing.report.figures import curve_figures
+from truing.report.frame import Figure
+from truing.report.held_out import evaluation_figures, sample_figures
+from truing.report.numbers import duration, number
+from truing.report.template import ASSETS, render
+
+NAME = "report.html"
+MOST_SAMPLES = 500
+
+
+def write_report(run: Path) -> Path:
+    """Read a run folder, write `report.html` into it, and give its path.
+
+    The page is written aside and renamed: there is the old one or the new one, never half a page.
+
+    Raises:
+        ConfigError: the folder holds nothing of a run.
+    """
+    page = run_page(collect(run))
+    aside = run / f".{NAME}.writing"
+    aside.write_text(page, encoding="utf-8")
+    return aside.replace(run / NAME)
+
+
+def run_page(run: Run) -> str:
+    """The page of a run, as HTML."""
+    from plotly.offline import get_plotlyjs
+
+    evaluation = flattened(run.evaluation)
+    shown = cards(evaluation) or curve_cards(run.training)
+    groups = _groups(run, evaluation)
+    figures = [figure for group in groups for figure in group.figures]
+    samples = run.samples[:MOST_SAMPLES]
+    return render(
+        "run.html.j2",
+        (get_plotlyjs(), (ASSETS / "page.js").read_text(encoding="utf-8")),
+        name=run.folder.resolve().name,
+        objective=run.config.get("objective"),
+        key_facts=_key_facts(run),
+        parts=_parts(run, groups),
+        alarms=run.alarms,
+        lead=_lead(run, evaluation),
+        cards=shown,
+        has_before=any(card.before for card in shown),
+        numbers=_numbers(evaluation),
+        groups=groups,
+        samples=samples,
+        samples_left_out=max(0, len(run.samples) - MOST_SAMPLES),
+        kinds=_kinds(samples),
+        orders=_orders(samples),
+        data=run.data,
+        config=run.config,
+        config_text=run.config_text,
+        made_with=run.made_with,
+        commands=_commands(run),
+        missing=run.missing,
+        figures_json=Markup(_json_in_html([_plot(figure) for figure in figures])),
+    )
+
+
+# ------------------------------------------------------------------ head and foot
+
+
+@dataclass(frozen=True)
+class _Fact:
+    name: str
+    value: str
+
+
+def _key_facts(run: Run) -> list[_Fact]:
+    training = run.training
+    found = {
+        "model": _short(run.config.get("model")),
+        "data": _short(run.config.get("data")),
+        "learning rate": run.config.get("learning_rate"),
+        "epochs": run.config.get("epochs"),
+        "rows a step": run.config.get("pairs_per_step"),
+        "seed": run.config.get("seed"),
+        "steps": number(training.step[-1]) if len(training) else None,
+        "tokens": _total(training, "tokens", number),
+        "training time": _total(training, "seconds", duration),
+    }
+    status = _Fact("state", "finished" if run.is_finished else "not finished")
+    return [status, *(_Fact(name, str(v)) for name, v in found.items() if v not in (None, ""))]
+
+
+def _short(value: Any) -> str:
+    """The last part of a path; the whole one stands in the configuration."""
+    many = value if isinstance(value, list) else [value]
+    return ", ".join(Path(str(one)).name for one in many if one is not None)
+
+
+def _total(curves: Curves, name: str, say: Any) -> str | None:
+    column = curves.values.get(name)
+    return None if column is None else say(float(np.nansum(column)))
+
+
+def _lead(run: Run, evaluation: Mapping[str, Any]) -> str:
+    pairs, responses = evaluation.get("pairs"), evaluation.get("responses")
+    counts = [
+        f"{number(count)} {noun}"
+        for count, noun in ((pairs, "held-out pairs"), (responses, "responses to held-out prompts"))
+        if isinstance(count, int | float)
+    ]
+    if counts:
+        return f"Measured on {' and '.join(counts)}; intervals are 95 % bootstrap intervals."
+    if len(run.training):
+        return (
+            "There was no held-out evaluation: these are numbers of the training rows, early "
+            "and late. They say that something was learned, not that it is good."
+        )
+    return "This folder holds neither curves nor an evaluation yet."
+
+
+@dataclass(frozen=True)
+class _Command:
+    words: str
+    text: str
+
+
+def _commands(run: Run) -> list[_Command]:
+    folder = shlex.quote(str(run.config.get("output") or run.folder))
+    go_on = (
+        [] if run.is_finished else [("Go on where it stopped", f"truing train --resume {folder}")]
+    )
+    return [
+        _Command(words, text)
+        for words, text in (
+            *go_on,
+            ("Run it again", f"truing train {folder}/run.yaml output=AGAIN"),
+            ("Evaluate it on other pairs", f"truing evaluate {folder} --data PAIRS.jsonl"),
+        )
+    ]
+
+
+# ------------------------------------------------------------------ parts
+
+
+@dataclass(frozen=True)
+class _Group:
+    id: str
+    title: str
+    lead: str
+    figures: tuple[Figure, ...]
+
+
+def _groups(run: Run, evaluation: Mapping[str, Any]) -> list[_Group]:
+    return [
+        _Group(
+            "curves",
+            "Training",
+            "Pale lines are single steps, strong ones their smooth course; diamonds are "
+            "evaluations on held-out rows.",
+            curve_figures(run.training, run.evaluations),
+        ),
+        _Group(
+            "held-out",
+            "Held-out rows",
+            "What was learned, taken apart: is it quality, or something that goes with it?",
+            (*evaluation_figures(evaluation), *sample_figures(run.samples)),
+        ),
+    ]
+
+
+def _parts(run: Run, groups: Iterable[_Group]) -> list[tuple[str, str]]:
+    """Links of the navigation: what is on this page."""
+    return [
+        *([("alarms", "Alarms")] if run.alarms else []),
+        ("summary", "Summary"),
+        *((group.id, group.title) for group in groups if group.figures),
+        *([("samples", "Before and after")] if run.samples else []),
+        ("data", "Data"),
+        ("configuration", "Configuration"),
+        ("again", "Once more"),
+    ]
+
+
+@dataclass(frozen=True)
+class _Number:
+    name: str
+    value: str
+    interval: str
+
+
+def _numbers(evaluation: Mapping[str, Any]) -> list[_Number]:
+    """Every number of the evaluation with its interval, in the order of the file."""
+    plain = {
+        name: value
+        for name, value in evaluation.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    found: list[_Number] = []
+    for name, value in plain.items():
+        if name.removesuffix("_low") in plain and name.endswith("_low"):
+            continue
+        if name.removesuffix("_high") in plain and name.endswith("_high"):
+            continue
+        low, high = plain.get(f"{name}_low"), plain.get(f"{name}_high")
+        interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
+        found.append(_Number(name, number(value), interval))
+    return found
+
+
+# ------------------------------------------------------------------ samples
+
+
+def _kinds(samples: Iterable[Sample]) -> list[tuple[str, str]]:
+    has_gain, has_length = _has(samples)
+    return [
+        ("all", "all"),
+        *([("better", "better score"), ("worse", "worse score")] if has_gain else []),
+        *([("longer", "longer"), ("shorter", "shorter")] if has_length else []),
+    ]
+
+
+def _orders(samples: Iterable[Sample]) -> list[tuple[str, str]]:
+    has_gain, has_length = _has(samples)
+    return [
+        ("file", "as sampled"),
+        *([("gain", "most gained"), ("loss", "most lost")] if has_gain else []),
+        *([("longer", "most lengthened")] if has_length else []),
+    ]
+
+
+def _has(samples: Iterable[Sample]) -> tuple[bool, bool]:
+    """Whether any sample has scores, and whether any has lengths, on both sides."""
+    known = [(s.gain is not None, s.longer is not None) for s in samples]
+    return any(gain for gain, _ in known), any(length for _, length in known)
+
+
+# ------------------------------------------------------------------ plots
+
+
+def _plot(figure: Figure) -> dict[str, Any]:
+    """What plotly.js draws; arrays of numbers as base64."""
+    return {"name": figure.name, **json.loads(str(figure.plot.to_json()))}
+
+
+def _json_in_html(value: Any) -> str:
+    """JSON that can stand between script tags: no character in it can end them."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
