@@ -62,13 +62,14 @@ class Scorer:
                 columns.append((owner, self._columns(view)))
                 task.advance(len(indices))
         owners = np.concatenate([owner for owner, _ in columns])
+        prompts = _prompts(rows)
         # Rows with several pairs keep the order of their pairs: the sort is stable.
         order = np.argsort(owners, kind="stable")
         values = np.concatenate([value for _, value in columns], axis=1)[:, order]
-        return _as_table(values, owners[order], has_reference=bool(references))
+        return _as_table(values, prompts[owners[order]], has_reference=bool(references))
 
     def _columns(self, view: View) -> np.ndarray:
-        """Numbers of each pair of a view, (8, P) and (2, P) more with scores; float64."""
+        """Numbers of each pair of a view, two sides each, float64; NaN where there are none."""
         chosen, rejected = view.pairs.unbind(1)
         sums = torch.zeros(view.num_responses, dtype=torch.float64)
         sums.index_add_(0, view.response.cpu(), view.policy.cpu().double())
@@ -80,11 +81,19 @@ class Scorer:
         nothing = torch.full_like(sums, torch.nan)
         parts.append(nothing if view.scores is None else view.scores.cpu().double())
         sides = [side.cpu() for side in (chosen, rejected)]
-        rows = [part[side] for part in parts for side in sides]
-        return torch.stack([*rows, *self.objective.rewards(view).cpu().double().unbind(1)]).numpy()
+        rewards = self.objective(view).rewards
+        nothing = torch.full((view.num_pairs, 2), torch.nan)
+        both = (nothing if rewards is None else rewards).cpu().double().unbind(1)
+        return torch.stack([*(part[side] for part in parts for side in sides), *both]).numpy()
 
 
-def _as_table(values: np.ndarray, owners: np.ndarray, *, has_reference: bool) -> PairTable:
+def _prompts(rows: Sequence[Example]) -> np.ndarray:
+    """A number for each row's prompt, the same where the prompts are the same."""
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(row.prompt.tobytes(), len(seen)) for row in rows])
+
+
+def _as_table(values: np.ndarray, prompts: np.ndarray, *, has_reference: bool) -> PairTable:
     names = ["logp", "length", *(["reference"] if has_reference else []), "score", "reward"]
     column = {
         f"{name}_{side}": values[2 * i + j]
@@ -93,6 +102,8 @@ def _as_table(values: np.ndarray, owners: np.ndarray, *, has_reference: bool) ->
     }
     for side in ("chosen", "rejected"):
         column[f"length_{side}"] = column[f"length_{side}"].astype(np.int64)
-    if np.isnan(column["score_chosen"]).any() or np.isnan(column["score_rejected"]).any():
-        del column["score_chosen"], column["score_rejected"]
-    return PairTable(**column, prompt=owners)
+    for name in ("score", "reward"):
+        both = (f"{name}_chosen", f"{name}_rejected")
+        if any(np.isnan(column[side]).any() for side in both):
+            column = {key: value for key, value in column.items() if key not in both}
+    return PairTable(**column, prompt=prompts)

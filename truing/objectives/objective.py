@@ -35,12 +35,15 @@ class Terms:
         metrics: detached scalars; means over the step's global pairs (or responses), so that the
             values of micro-batches add up. TRL's names, and Truing's own.
         state: the running scalars after this view.
+        rewards: (P, 2) detached; beta times the likelihood of the chosen and the rejected side,
+            where the objective has such a thing. A sum has those of its first term that has any.
     """
 
     loss: Float[Tensor, ""]
     per_pair: Float[Tensor, "P"]
     metrics: Mapping[str, Float[Tensor, ""]] = field(default_factory=lambda: MappingProxyType({}))
     state: State = field(default_factory=State)
+    rewards: Float[Tensor, "P 2"] | None = None
 
 
 @dataclass(frozen=True)

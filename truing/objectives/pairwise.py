@@ -8,6 +8,7 @@ Shapes: P pairs, S = 2P sides.
 
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -86,8 +87,9 @@ class Pairwise(Objective):
         gap_of = sides.halves(likelihood.detach())
         weights = self.weight(z, gap_of[0] - gap_of[1], sides)
         loss = self.reduce(losses, weights, sides)
-        metrics = of_pairs(self.beta * likelihood, sides)
-        return Terms(loss, (losses * weights).detach(), metrics, state)
+        rewards = self.beta * likelihood.detach()
+        both = torch.stack(sides.halves(rewards), dim=1)
+        return Terms(loss, (losses * weights).detach(), of_pairs(rewards, sides), state, both)
 
     def _losses(
         self, likelihood: Float[Tensor, "S"], sides: Sides
