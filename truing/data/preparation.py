@@ -1,0 +1,288 @@
+"""From data to examples: read, check, tokenise, fit to the limit, and count everything."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from truing.core.needs import Needs
+from truing.core.progress import SILENT, Progress
+from truing.data.examples import Example
+from truing.data.limits import POLICIES, Truncation, fit
+from truing.data.reading import RowReader
+from truing.data.rows import Row, spoken
+from truing.data.signal import REASONS, check_row, order_of, silence_of, without_empty
+from truing.data.sources import Data
+from truing.data.summary import DataSummary, Tallies, left_out_sentences, sentences
+from truing.data.tokenise import TokenisedRow, Tokeniser
+from truing.data.where import Fault, refusal
+from truing.errors import ConfigError, RowError
+
+# Rows that are rendered and tokenised at a time: enough for the tokenizer's threads.
+_CHUNK = 1024
+_NOTHING = Needs()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples, and what became of the rows that they were made of."""
+
+    examples: Sequence[Example]
+    summary: DataSummary
+
+
+def prepare(
+    source: Data,
+    tokenizer: Any,
+    *,
+    max_length: int,
+    truncation: Truncation = "drop",
+    needs: Needs = _NOTHING,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    skip_bad: Path | str | None = None,
+    is_auxiliary: bool = False,
+    progress: Progress = SILENT,
+) -> Prepared:
+    """Rows of any layout as token ids, with every loss counted and named.
+
+    Args:
+        source: a file, a folder, a `datasets` name, a list of these, or an iterable of mappings.
+        tokenizer: of transformers.
+        max_length: tokens of a prompt with its longest response, end token included.
+        truncation: of rows over that limit: leave them out (`drop`), shorten the prompt to its
+            end or start (`keep_end`, `keep_start`), or `cut` the responses.
+        needs: of the objective; a row that has no signal for it is left out and counted.
+        columns: our column name -> the name in the file.
+        strict: a row without signal or over the limit is an error.
+        skip_bad: malformed rows are written to this file (JSON lines), and the rest is used.
+        is_auxiliary: the data is text to be learned beside the pairs.
+        progress: is shown how far it has come.
+
+    Raises:
+        RowError: malformed rows, or no row left.
+        NeedsError: the data lacks a column that `needs` names.
+        ModelError: the tokenizer has no end token, or no chat template for conversations.
+        ConfigError: a limit or policy that does not exist.
+    """
+    if truncation not in POLICIES or max_length < 2:
+        raise ConfigError(
+            f"max_length={max_length}, truncation={truncation!r} cannot be used",
+            where="data",
+            fix=f"max_length is at least 2, truncation one of {', '.join(POLICIES)}",
+        )
+    reader = RowReader(
+        source, columns=columns, is_auxiliary=is_auxiliary, skips_bad=skip_bad is not None
+    )
+    maker = _Maker(Tokeniser(tokenizer), tokenizer.bos_token_id, max_length, truncation, needs)
+    faults: list[Fault] = []
+    examples: list[Example] = []
+    rows = iter(reader)
+    chunk = list(islice(rows, _CHUNK))
+    with progress.task(total=reader.num_rows, description="reading and tokenising") as task:
+        while chunk:
+            made = maker.make(chunk)
+            faults += [item for item in made if isinstance(item, Fault)]
+            examples += [item for item in made if isinstance(item, Example)]
+            task.advance(len(chunk))
+            chunk = list(islice(rows, _CHUNK))
+    if faults and skip_bad is None:
+        raise refusal(faults)
+    if skip_bad is not None:
+        write_faults(Path(skip_bad), [*reader.faults, *faults])
+    return _finish(maker, reader, examples, faults, strict=strict)
+
+
+def write_faults(path: Path, faults: Sequence[Fault]) -> None:
+    """Malformed rows as JSON lines: file, row, column, reason, and the row as it was found."""
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for fault in faults:
+            line = {
+                "file": fault.where.file,
+                "row": fault.where.row,
+                "column": fault.column,
+                "reason": fault.what,
+                "raw": fault.raw,
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+@dataclass
+class _Maker:
+    """Makes examples of rows and counts what it meets."""
+
+    tokeniser: Tokeniser
+    begin_id: int | None
+    max_length: int
+    truncation: Truncation
+    needs: Needs
+    tallies: Tallies = field(default_factory=Tallies)
+    sums: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    labels: set[bool] = field(default_factory=set)
+
+    def make(self, rows: Sequence[Row]) -> list[Example | Fault]:
+        """Examples and faults of some rows; rows without signal are counted and left out."""
+        kept = list(self._with_signal(rows))
+        made = []
+        for item in self.tokeniser.rows(kept):
+            example = item if isinstance(item, Fault) else self._example(item)
+            if example is not None:
+                made.append(example)
+        return made
+
+    def _with_signal(self, rows: Sequence[Row]) -> Iterator[Row]:
+        for row in rows:
+            check_row(row, self.needs)
+            full = without_empty(row)
+            if full is not row:
+                self.tallies.add("empty_responses", row.where)
+            reason = silence_of(full, self.needs)
+            if reason is not None:
+                self.tallies.add(reason, row.where)
+                continue
+            if row.kind == "pair" and row.scores is not None and row.scores[0] <= row.scores[1]:
+                is_tie = row.scores[0] == row.scores[1]
+                self.tallies.add("ties" if is_tie else "reversals", row.where)
+            if any(text in speech for speech in spoken(row) for text in self._special):
+                self.tallies.add("special", row.where)
+            yield full
+
+    @property
+    def _special(self) -> tuple[str, ...]:
+        return self.tokeniser.renderer.special_texts
+
+    def _example(self, item: TokenisedRow) -> Example | None:
+        where = item.row.where
+        begin = int(self.begin_id is not None and item.prompt[0] == self.begin_id)
+        fitted = fit(item.prompt, item.responses, self.max_length, self.truncation, begin)
+        if fitted is None:
+            self.tallies.add("too_long", where)
+            return None
+        pairs = _pairs(item.row, fitted.responses)
+        if item.row.kind != "unpaired" and not pairs:
+            self.tallies.add("equal", where)
+            return None
+        self._count(item, fitted.lost, where)
+        self.kinds[item.row.kind] += 1
+        labels = self._labels(item.row)
+        self.labels.update(labels or ())
+        return Example(
+            fitted.prompt,
+            fitted.responses,
+            pairs,
+            item.row.row_id,
+            where,
+            item.row.scores,
+            labels,
+            item.row.win_probability,
+            fitted.cut,
+        )
+
+    def _labels(self, row: Row) -> tuple[bool, ...] | None:
+        if row.kind == "pair" and self.needs.labels:
+            return (True, False)
+        return None if row.label is None else (row.label,)
+
+    def _count(self, item: TokenisedRow, lost: int, where: Any) -> None:
+        self.sums["lost"] += lost
+        self.sums["moved"] += item.moved
+        facts = {
+            "shortened": lost > 0,
+            "moved": item.moved > 0,
+            "ends_inside": item.num_ends_inside > 0,
+            "end_first": item.end_was_put_first,
+        }
+        for word, is_so in facts.items():
+            if is_so:
+                self.tallies.add(word, where)
+
+
+def _pairs(row: Row, responses: Sequence[np.ndarray]) -> tuple[tuple[int, int], ...]:
+    """Who stands against whom; never two responses of the same tokens."""
+    count = len(responses)
+    if row.kind == "pair":
+        candidates = [(0, 1)]
+    elif row.kind == "kwise":
+        order = order_of(row)
+        assert order is not None, "checked before"
+        candidates = [(i, j) for i in range(count) for j in range(count) if order[i] > order[j]]
+    else:
+        candidates = []
+    return tuple((i, j) for i, j in candidates if not np.array_equal(responses[i], responses[j]))
+
+
+def _finish(
+    maker: _Maker,
+    reader: RowReader,
+    examples: Sequence[Example],
+    faults: Sequence[Fault],
+    *,
+    strict: bool,
+) -> Prepared:
+    tallies = maker.tallies
+    left_out = tallies.of(REASONS)
+    bad = [*reader.faults, *faults]
+    for fault in bad:
+        tallies.add("malformed", fault.where)
+    if strict and left_out:
+        first, *rest = left_out_sentences(left_out)
+        raise RowError(
+            "\n".join([first, *rest]),
+            where="--strict",
+            fix="mend or remove these rows, or go without --strict (they are counted and left out)",
+        )
+    if not examples:
+        reasons = left_out_sentences(left_out) + [f"malformed: {tallies['malformed']}"] * bool(bad)
+        raise RowError(
+            "no row is left to train on; " + "; ".join(reasons),
+            where=", ".join(reader.layouts),
+            fix="raise max_length or choose another truncation"
+            if set(left_out) == {"too_long"}
+            else "give rows whose responses differ",
+        )
+    summary = DataSummary(
+        rows_read=reader.num_read,
+        rows=len(examples),
+        pairs=sum(len(example.pairs) for example in examples),
+        responses=sum(len(example.responses) for example in examples),
+        kinds=dict(maker.kinds),
+        layouts=reader.layouts,
+        malformed=tallies["malformed"],
+        left_out=left_out,
+        prompt_tokens=sum(len(example.prompt) for example in examples),
+        response_tokens=sum(len(r) for example in examples for r in example.responses),
+        longest=max(len(e.prompt) + max(map(len, e.responses)) for e in examples),
+        shortened=tallies["shortened"],
+        lost_tokens=maker.sums["lost"],
+        moved=tallies["moved"],
+        moved_tokens=maker.sums["moved"],
+        special=tallies["special"],
+        ends_inside=tallies["ends_inside"],
+        end_first=tallies["end_first"],
+        ties=tallies["ties"],
+        reversed=tallies["reversals"],
+        empty_responses=tallies["empty_responses"],
+        duplicates=reader.num_duplicates,
+        fingerprint=_fingerprint(examples),
+    )
+    notes = (*reader.notes, *sentences(summary, one_label=_one_label(maker.labels)))
+    return Prepared(examples, replace(summary, notes=notes))
+
+
+def _one_label(labels: set[bool]) -> str:
+    if len(labels) != 1:
+        return ""
+    missing = "desirable" if labels == {False} else "undesirable"
+    return f"no row is labelled {missing}: weights of the two classes cannot follow from counts"
+
+
+def _fingerprint(examples: Sequence[Example]) -> str:
+    ids = np.array([example.row_id for example in examples], dtype=np.int64)
+    return hashlib.blake2b(ids.tobytes(), digest_size=16).hexdigest()

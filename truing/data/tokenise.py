@@ -1,0 +1,140 @@
+"""Where the prompt ends and the response begins, in tokens."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from truing.data.examples import Ids
+from truing.data.rows import Row
+from truing.data.template import Renderer
+from truing.data.where import CellError, Fault
+
+
+@dataclass(frozen=True)
+class TokenisedRow:
+    """A row's ids before any limit.
+
+    Args:
+        row: what was tokenised.
+        prompt: ids, at least one.
+        responses: ids of each, the end token included.
+        moved: tokens of the prompt alone that became part of the responses.
+        end_was_put_first: the prompt had no token and the tokenizer no begin token.
+        num_ends_inside: responses with an end token before their last one.
+    """
+
+    row: Row
+    prompt: Ids
+    responses: tuple[Ids, ...]
+    moved: int
+    end_was_put_first: bool
+    num_ends_inside: int
+
+
+class Tokeniser:
+    """Rows to ids by the border rule.
+
+    The whole text of each response, with its prompt, is tokenised. The row's prompt is the longest
+    token prefix that is common to all its responses and to the prompt alone; so every response
+    token is one that the model meets in the whole text, also where the tokenizer joins the end
+    of the prompt with the beginning of the response. The end token is there once, the begin token
+    as often as the tokenizer (plain text) or the template (conversations) puts it, at most once.
+
+    Args:
+        tokenizer: of transformers.
+
+    Raises:
+        ModelError: it has no end token.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.renderer = Renderer(tokenizer)
+        self._tokenizer = tokenizer
+        self._end = int(tokenizer.eos_token_id)
+        ids = list(tokenizer("").input_ids)
+        while ids and ids[-1] == self._end:
+            ids.pop()  # some tokenizers put an end token behind everything
+        self._begin = ids
+        self._fast = _plain_copy(tokenizer) if tokenizer.is_fast else None
+
+    def rows(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
+        """Ids of some rows; a row that the template refuses is a fault.
+
+        Raises:
+            ModelError: conversations, and no chat template.
+        """
+        rendered: list[Any] = []
+        for row in rows:
+            try:
+                rendered.append(self.renderer.render(row))
+            except CellError as bad:
+                rendered.append(bad.at(row.where, raw=""))
+        texts = dict.fromkeys(
+            text
+            for item in rendered
+            if not isinstance(item, Fault)
+            for text in (item.prompt, *item.wholes)
+        )
+        ids = dict(zip(texts, self._encode(list(texts)), strict=True))
+        results: list[TokenisedRow | Fault] = []
+        for row, item in zip(rows, rendered, strict=True):
+            if isinstance(item, Fault):
+                results.append(item)
+                continue
+            begin = [] if row.is_conversational else self._begin
+            wholes = [
+                self._with_begin(begin, ids[text]) + ([] if is_ended else [self._end])
+                for text, is_ended in zip(item.wholes, item.ends, strict=True)
+            ]
+            results.append(self._split(row, self._with_begin(begin, ids[item.prompt]), wholes))
+        return results
+
+    def _with_begin(self, begin: list[int], ids: list[int]) -> list[int]:
+        return ids if not begin or ids[: len(begin)] == begin else begin + ids
+
+    def _split(self, row: Row, alone: list[int], wholes: list[list[int]]) -> TokenisedRow:
+        border = min(common_length(alone, whole) for whole in wholes)
+        # Each response keeps a token, its end at least.
+        border = min(border, min(map(len, wholes)) - 1)
+        prompt = alone[:border]
+        responses = [whole[border:] for whole in wholes]
+        return TokenisedRow(
+            row,
+            np.array(prompt or [self._end], dtype=np.int32),
+            tuple(np.array(response, dtype=np.int32) for response in responses),
+            moved=len(alone) - border,
+            end_was_put_first=not prompt,
+            num_ends_inside=sum(self._end in response[:-1] for response in responses),
+        )
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        if self._fast is not None:
+            return [e.ids for e in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
+        return self._tokenizer(texts, add_special_tokens=False).input_ids
+
+
+def common_length(one: list[int], other: list[int]) -> int:
+    """How many ids both begin with."""
+    most = min(len(one), len(other))
+    if one[:most] == other[:most]:
+        return most
+    return next(i for i in range(most) if one[i] != other[i])
+
+
+def _plain_copy(tokenizer: Any) -> Tokenizer:
+    """The fast tokenizer without the truncation and padding that someone may have set on it.
+
+    Its own threads tokenise a batch, unless TOKENIZERS_PARALLELISM says no.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    copy.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", False))
+    return copy
