@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from truing.config import RunConfig
 from truing.engine.models import Numerics, grow_embedding, load_model
@@ -30,6 +31,21 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
     return model.to(numerics.device)
 
 
+def is_grown(model: Any, path: str) -> bool:
+    """Whether the model has more rows in its embedding than the one it was loaded from."""
+    return model.config.vocab_size != AutoConfig.from_pretrained(path).vocab_size
+
+
+def keep_grown_base(model: Any, run: Path) -> None:
+    """Save the base of an adapter beside it, where its embedding was grown.
+
+    An adapter's folder names its base model; the one on disk has too few rows.
+    """
+    base = run / "base"
+    model.save_pretrained(base)
+    model.name_or_path = str(base.resolve())
+
+
 def load_reference(
     reference: Reference, config: RunConfig, num_tokens: int, numerics: Numerics
 ) -> Any | None:
@@ -50,4 +66,5 @@ def load_trained(run: Path, numerics: Numerics) -> Any:
     Raises:
         ModelError: the folder holds no finished run.
     """
-    return load_model(str(run), numerics.weights).to(numerics.device)
+    model: Any = load_model(str(run), numerics.weights)
+    return model.to(numerics.device)

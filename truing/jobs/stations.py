@@ -15,7 +15,13 @@ from truing.engine import LOGPS_ONLY, Wanted
 from truing.engine.models import Numerics
 from truing.evaluation.pairs import evaluate_pairs
 from truing.jobs.material import RunMaterial
-from truing.jobs.policy import autocast, load_reference, load_start
+from truing.jobs.policy import (
+    autocast,
+    is_grown,
+    keep_grown_base,
+    load_reference,
+    load_start,
+)
 from truing.jobs.scoring import Scorer
 from truing.references.fill import fill
 from truing.references.policies import NoReference, PolicyStart
@@ -66,6 +72,8 @@ class Stations:
         model = load_start(config.model, config, self._num_tokens, self.numerics)
         if config.lora is None:
             return model
+        if is_grown(model, config.model):
+            keep_grown_base(model, Path(config.output))
         torch.manual_seed(config.seed)
         return with_adapters(model, **config.lora.model_dump())
 
@@ -172,13 +180,3 @@ def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: float(value) for key, value in evaluation.items() if isinstance(value, int | float)
     }
-
-
-def keep_grown_base(model: Any, run: Path) -> None:
-    """Save the base of an adapter beside it, where its embedding was grown.
-
-    An adapter's folder names its base model; the one on disk has too few rows.
-    """
-    base = run / "base"
-    model.save_pretrained(base)
-    model.name_or_path = str(base.resolve())
