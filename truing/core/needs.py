@@ -37,6 +37,8 @@ class Needs:
         prompt: token log-probs of the prompt itself (ORPO).
         auxiliary: names of extra sources drawn in the same step.
         heads: names of scalar heads at the prompt's last token.
+        attached_heads: those whose gradient also moves the model below them; the others read it
+            detached.
         responses: the kinds of rows on which every term is defined.
         couples: "batch" where examples of a step act on each other.
         state: names of running scalars.
@@ -54,6 +56,7 @@ class Needs:
     prompt: bool = False
     auxiliary: frozenset[str] = frozenset()
     heads: frozenset[str] = frozenset()
+    attached_heads: frozenset[str] = frozenset()
     responses: frozenset[ResponseKind] = frozenset({"pairs", "kwise", "unpaired"})
     couples: Literal["pair", "batch"] = "pair"
     state: frozenset[str] = frozenset()
@@ -73,6 +76,7 @@ class Needs:
             prompt=self.prompt or other.prompt,
             auxiliary=self.auxiliary | other.auxiliary,
             heads=self.heads | other.heads,
+            attached_heads=self.attached_heads | other.attached_heads,
             responses=self.responses & other.responses,
             couples="batch" if "batch" in (self.couples, other.couples) else "pair",
             state=self.state | other.state,

@@ -53,13 +53,20 @@ class Sides:
         Raises:
             NeedsError: the responses stand alone.
         """
+        return self.partners(self.lengths)
+
+    def partners(self, values: Float[Tensor, "*R S"]) -> Float[Tensor, "*R S"]:
+        """For each side, the value of the side it stands against."""
+        self._refuse_alone()
+        return values.roll(self.count // 2, dims=-1)
+
+    def _refuse_alone(self) -> None:
         if not self.is_paired:
             raise NeedsError(
-                "compares the lengths of two sides, but these responses stand alone",
+                "compares two sides, but these responses stand alone",
                 where="objective",
                 fix="use it in a pairwise objective",
             )
-        return self.lengths.roll(self.count // 2)
 
     @cached_property
     def _spread(self) -> tuple[Int[Tensor, "T"], Int[Tensor, "T"]]:

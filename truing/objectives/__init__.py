@@ -1,8 +1,36 @@
 """The mathematics: parts that compose to objectives."""
 
-from truing.objectives.auxiliary import NLL
-from truing.objectives.combine import Combine, One
-from truing.objectives.emphasis import Emphasis, Even, Focal, OnPolicy
+from truing.objectives.adaptive import (
+    BatchStrength,
+    NearTypical,
+    Selected,
+    TypicalGap,
+)
+from truing.objectives.advantage import (
+    Expectile,
+    WeightedLikelihood,
+)
+from truing.objectives.anchors import (
+    Anchor,
+    MismatchedMean,
+    NoAnchor,
+    RunningMean,
+)
+from truing.objectives.auxiliary import (
+    NLL,
+)
+from truing.objectives.combine import (
+    Clip,
+    Combine,
+    Harmonic,
+    One,
+)
+from truing.objectives.emphasis import (
+    Emphasis,
+    Even,
+    Focal,
+    OnPolicy,
+)
 from truing.objectives.likelihoods import (
     ClampedRatio,
     Likelihood,
@@ -13,7 +41,6 @@ from truing.objectives.likelihoods import (
 from truing.objectives.links import (
     AlphaDivergence,
     Chi2,
-    Clip,
     Exp,
     ForwardKL,
     JensenShannon,
@@ -24,6 +51,14 @@ from truing.objectives.links import (
     PowerReward,
     Same,
     Times,
+    Within,
+)
+from truing.objectives.listwise import (
+    CrossEntropy,
+    ListLoss,
+    ListNoiseContrast,
+    ListReverseKL,
+    Listwise,
 )
 from truing.objectives.losses import (
     Clipped,
@@ -36,18 +71,55 @@ from truing.objectives.losses import (
     NegativeSigmoid,
     NegativeSilu,
     ReverseKL,
+    Saturating,
     Savage,
     Squared,
     TruncatedSquare,
     Unbiased,
 )
-from truing.objectives.margins import Difference, Margin, SortedGaps, SortedSides, Weaker
-from truing.objectives.objective import Objective, Origin, Scaled, Sum, Terms
-from truing.objectives.offsets import Constant, DivergenceGap, LengthGap, Offset, ScoreGap, Zero
-from truing.objectives.pairwise import Pairwise
-from truing.objectives.part import Part
-from truing.objectives.pooling import PairMean, Pool, TokenMean, TokenSum
-from truing.objectives.reduce import LogMeanExp, Mean, Reduce, WeightedMean
+from truing.objectives.margins import (
+    Difference,
+    Margin,
+    SortedGaps,
+    SortedSides,
+    Weaker,
+)
+from truing.objectives.objective import (
+    Objective,
+    Origin,
+    Scaled,
+    Sum,
+    Terms,
+)
+from truing.objectives.offsets import (
+    Constant,
+    DivergenceGap,
+    LengthGap,
+    Offset,
+    ScoreGap,
+    Zero,
+)
+from truing.objectives.pairwise import (
+    Pairwise,
+)
+from truing.objectives.part import (
+    Part,
+)
+from truing.objectives.pointwise import (
+    Pointwise,
+)
+from truing.objectives.pooling import (
+    PairMean,
+    Pool,
+    TokenMean,
+    TokenSum,
+)
+from truing.objectives.reduce import (
+    LogMeanExp,
+    Mean,
+    Reduce,
+    WeightedMean,
+)
 from truing.objectives.sidelosses import (
     AnchoredDown,
     AnchoredZero,
@@ -56,16 +128,24 @@ from truing.objectives.sidelosses import (
     Constrained,
     CrossAnchored,
     NoiseContrast,
-    ShiftedClassified,
     SideLoss,
     WinRate,
 )
-from truing.objectives.weights import Decay, Largest, Subset, Tail, TokenWeight, Whole
+from truing.objectives.weights import (
+    Decay,
+    Largest,
+    Subset,
+    Tail,
+    TokenWeight,
+    Whole,
+)
 
 __all__ = [
     "AlphaDivergence",
+    "Anchor",
     "AnchoredDown",
     "AnchoredZero",
+    "BatchStrength",
     "Calibrated",
     "Chi2",
     "ClampedRatio",
@@ -76,15 +156,18 @@ __all__ = [
     "Constant",
     "Constrained",
     "CrossAnchored",
+    "CrossEntropy",
     "Decay",
     "Difference",
     "DivergenceGap",
     "Emphasis",
     "Even",
     "Exp",
+    "Expectile",
     "Exponential",
     "Focal",
     "ForwardKL",
+    "Harmonic",
     "Hinge",
     "JensenShannon",
     "Largest",
@@ -92,6 +175,10 @@ __all__ = [
     "Likelihood",
     "Linear",
     "Link",
+    "ListLoss",
+    "ListNoiseContrast",
+    "ListReverseKL",
+    "Listwise",
     "LogMeanExp",
     "LogOdds",
     "LogRatio",
@@ -100,9 +187,12 @@ __all__ = [
     "Margin",
     "MarginLoss",
     "Mean",
+    "MismatchedMean",
     "NLL",
+    "NearTypical",
     "NegativeSigmoid",
     "NegativeSilu",
+    "NoAnchor",
     "NoiseContrast",
     "Objective",
     "Offset",
@@ -113,17 +203,20 @@ __all__ = [
     "Pairwise",
     "Part",
     "Penalized",
+    "Pointwise",
     "PolicyLogp",
     "Pool",
     "PositivePart",
     "PowerReward",
     "Reduce",
     "ReverseKL",
+    "RunningMean",
     "Same",
+    "Saturating",
     "Savage",
     "Scaled",
     "ScoreGap",
-    "ShiftedClassified",
+    "Selected",
     "SideLoss",
     "SortedGaps",
     "SortedSides",
@@ -137,11 +230,14 @@ __all__ = [
     "TokenSum",
     "TokenWeight",
     "TruncatedSquare",
+    "TypicalGap",
     "Unbiased",
     "UnconditionalRatio",
     "Weaker",
+    "WeightedLikelihood",
     "WeightedMean",
     "Whole",
     "WinRate",
+    "Within",
     "Zero",
 ]

@@ -80,23 +80,25 @@ class Penalized(Link):
 
 @part
 class Chi2(Link):
-    """exp(a) + a: the inverse of chi-squared plus KL regularisation; slope 2 at 0.
+    """gamma exp(a) + a: from chi-squared plus KL regularisation; slope 1 + gamma at 0.
 
     Args:
+        gamma: weight of the chi-squared part.
         low: the exponent is held within [low, high]; outside, only the linear term has a slope.
         high: see low.
     """
 
+    gamma: Positive = 1.0
     low: Real = -88.0
     high: Real = 20.0
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """exp(clip(a, low, high)) + a."""
-        return a.clamp(self.low, self.high).exp() + a
+        """Gamma exp(clip(a, low, high)) + a."""
+        return self.gamma * a.clamp(self.low, self.high).exp() + a
 
 
 @part
-class Clip(Link):
+class Within(Link):
     """Another link held within [-limit, limit]; no slope outside."""
 
     link: Link

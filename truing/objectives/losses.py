@@ -124,6 +124,15 @@ class NegativeSigmoid(MarginLoss):
 
 
 @part
+class Saturating(MarginLoss):
+    """1 - sigmoid(z): bounded on both ends (KTO, APO)."""
+
+    def __call__(self, z: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        """sigmoid(-z)."""
+        return torch.sigmoid(-z)
+
+
+@part
 class Linear(MarginLoss):
     """-z."""
 

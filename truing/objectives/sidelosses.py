@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from truing.core.knobs import NonNegative, Positive
 from truing.core.needs import Needs
 from truing.core.sides import Sides
-from truing.core.state import State
+from truing.objectives.anchors import RunningMean
 from truing.objectives.margins import COUPLED
 from truing.objectives.part import Part, part
 
@@ -42,41 +42,21 @@ class NoiseContrast(SideLoss):
 
 @part
 class Classified(SideLoss):
-    """Each side is classified against zero, no running shift: BCO as TRL 1.16 has it."""
+    """Each side is classified against a shift (BCO).
 
-    def __call__(
-        self, chosen: Float[Tensor, "P"], rejected: Float[Tensor, "P"], sides: Sides
-    ) -> Float[Tensor, "P"]:
-        """-log sigmoid(w) - log sigmoid(-l)."""
-        return softplus(-chosen) + softplus(rejected)
-
-
-@part
-class ShiftedClassified(SideLoss):
-    """Each side is classified against the running mean of all rewards so far (BCO).
-
-    The mean takes this step's in before it is used, and every step weighs the same.
+    Args:
+        unit: beta, by which the shift is multiplied.
+        shift: the running mean of all log-ratios so far; None: 0, as TRL 1.16 has it.
     """
 
-    beta: Positive
-
-    def own_needs(self) -> Needs:
-        """Running mean and count of steps; couples the batch."""
-        return COUPLED | Needs(state=frozenset({"bco/mean", "bco/steps"}))
-
-    def next_state(self, likelihood: Float[Tensor, "S"], sides: Sides) -> State:
-        """The mean of the steps' mean log-ratios, this step's included."""
-        state = sides.view.state
-        steps = state.get("bco/steps", 0.0) + 1.0
-        mean = state.get("bco/mean", 0.0)
-        step = float(likelihood.mean()) if sides.count else mean
-        return state.replace(**{"bco/mean": mean + (step - mean) / steps, "bco/steps": steps})
+    unit: Positive
+    shift: RunningMean | None = None
 
     def __call__(
         self, chosen: Float[Tensor, "P"], rejected: Float[Tensor, "P"], sides: Sides
     ) -> Float[Tensor, "P"]:
-        """-log sigmoid(w - d) - log sigmoid(d - l)."""
-        shift = self.beta * sides.view.state["bco/mean"]
+        """-log sigmoid(w - d) - log sigmoid(d - l), d = unit * shift."""
+        shift = 0.0 if self.shift is None else self.unit * self.shift.value(sides)
         return softplus(shift - chosen) + softplus(rejected - shift)
 
 
@@ -88,13 +68,13 @@ class WinRate(SideLoss):
         unit: what squared distances are measured in; beta, so that they are in nats.
         share: 1/2: the mean of both sides (authors); 1: their sum (TRL's sppo_hard).
         is_hard: chosen wins always, rejected never, whatever the data says.
-        is_chosen_only: the rejected side is left alone (the authors' sppo_single).
+        is_single: the rejected side's win rate is taken as what the chosen one's leaves.
     """
 
     unit: Positive
     share: Positive = 0.5
     is_hard: bool = False
-    is_chosen_only: bool = False
+    is_single: bool = False
 
     def own_needs(self) -> Needs:
         """Win probabilities, unless they are hard."""
@@ -104,15 +84,15 @@ class WinRate(SideLoss):
         self, chosen: Float[Tensor, "P"], rejected: Float[Tensor, "P"], sides: Sides
     ) -> Float[Tensor, "P"]:
         """Share * [((w - (P_w - 1/2)) / unit)^2 + ((l - (P_l - 1/2)) / unit)^2]."""
-        if self.is_hard:
-            targets = torch.full_like(chosen, 0.5), torch.full_like(rejected, -0.5)
-        else:
+        up, down = torch.full_like(chosen, 0.5), torch.full_like(rejected, -0.5)
+        if not self.is_hard:
             wins = sides.view.need("win_probability").to(chosen.dtype)
-            targets = sides.halves(wins[sides.response] - 0.5)
-        up = ((chosen - targets[0]) / self.unit) ** 2
-        if self.is_chosen_only:
-            return up
-        return self.share * (up + ((rejected - targets[1]) / self.unit) ** 2)
+            up, down = sides.halves(wins[sides.response] - 0.5)
+        if self.is_single:
+            down = -up
+        return self.share * (
+            ((chosen - up) / self.unit) ** 2 + ((rejected - down) / self.unit) ** 2
+        )
 
 
 @part

@@ -7,7 +7,10 @@ from truing.objectives import Objective, Pairwise, Scaled, TokenMean, TokenSum
 from truing.recipes._recipe import recipe
 
 
-@recipe(source="arXiv:2406.19188; code trl 1.16 (sigmoid_norm, ipo)")
+@recipe(
+    source="arXiv:2406.19188; code trl 1.16 (sigmoid_norm, ipo)",
+    example={"objective": Pairwise(beta=5.0)},
+)
 def averaged(objective: Objective) -> Objective:
     r"""A contrastive objective whose likelihoods are means over tokens, whatever the lengths.
 

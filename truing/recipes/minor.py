@@ -1,6 +1,15 @@
 """MinorDPO and MinorSFT: a push that ends where the reference is reached."""
 
-from truing.objectives import Objective, Pairwise, PositivePart
+from truing.objectives import (
+    Logistic,
+    LogRatio,
+    Objective,
+    Pairwise,
+    Pointwise,
+    PositivePart,
+    TokenMean,
+    TokenSum,
+)
 from truing.recipes._recipe import Fraction, Positive, recipe
 
 
@@ -20,3 +29,24 @@ def minor_dpo(beta: Positive = 0.1, at_zero: Fraction = 1.0) -> Objective:
             0: it only raises the chosen one (as relu). The paper does not say.
     """
     return Pairwise(beta=beta, rejected=PositivePart(at_zero=at_zero))
+
+
+@recipe(source="arXiv:2408.10642; code pytorch/rl (minor_sft_loss, a third party's)")
+def minor_sft(beta: Positive = 0.1, scaled: bool = False, average: bool = False) -> Objective:
+    r"""Fine-tuning that slows down where the policy has left the reference behind.
+
+        loss = -log sigmoid(beta * r(y)) over the chosen (or desirable) responses
+
+    r (nats): log-ratio to the reference, summed over response tokens. The paper scales so that the
+    weight is 1 at the start; how exactly was not checked, so both pieces are knobs.
+
+    Args:
+        beta: how fast it slows down, 1/nats.
+        scaled: times 2 / beta, so that the gradient begins as that of plain likelihood.
+        average: r is the mean over response tokens.
+    """
+    pool = TokenMean() if average else TokenSum()
+    loss = Pointwise(
+        beta=beta, likelihood=LogRatio(pool=pool), loss=Logistic(), is_desirable_only=True
+    )
+    return (2.0 / beta) * loss if scaled else loss

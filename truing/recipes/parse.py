@@ -29,6 +29,10 @@ HINTS = {
     "tdpo2": "write tdpo(version=2)",
     "refdpo": "dpo(), posterior() and likelihood_ratio() are its three rewards",
     "nll": "write sft()",
+    "rs_dpo": "RS-DPO's loss is dpo(); its pairs are made by the selector rs_dpo(eta, tau)",
+    "tr_dpo": "TR-DPO's loss is dpo(); its reference is ema(...) or sync(...)",
+    "rso": "write hinge()",
+    "upo": "write hpo(...)",
 }
 """Names that mean several things, or are called otherwise elsewhere, and what to write here."""
 

@@ -46,7 +46,11 @@ def sampo(
     return Pairwise(beta=beta, likelihood=likelihoods[tokens])
 
 
-@recipe(source="as sampo", limits={"sampo": {"objective": "dpo()"}})
+@recipe(
+    source="arXiv:2406.10957; code LuJunru/SamPO",
+    limits={"sampo": {}},
+    example={"objective": Pairwise(beta=0.1)},
+)
 def sampled(
     objective: Objective,
     shared_positions: bool = True,
