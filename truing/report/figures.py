@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from truing.report.collect import Curves
 from truing.report.colours import SERIES
 from truing.report.frame import Figure, draw_level, figure_of
-from truing.report.numbers import number, percent
+from truing.report.numbers import brief, number, percent
 from truing.report.smoothing import smooth, thin_evenly, thin_keeping_extremes
 
 
@@ -41,7 +41,9 @@ class Question:
     """A line to measure by: chance, or no change."""
     is_share: bool = False
     is_wide: bool = False
-    """Values over several powers of ten: a logarithmic axis."""
+    """Values over several powers of ten: a logarithmic axis, smoothed on it."""
+    is_exact: bool = False
+    """Not noisy: never smoothed."""
 
 
 def _both(training: str, held_out: str = "") -> tuple[Line, Line]:
@@ -78,15 +80,16 @@ QUESTIONS = (
     Question(
         "rewards",
         "Do the rewards of chosen and rejected part?",
-        "reward (scaled nats)",
-        "They should part. If both fall, look at the drift of the log-probs.",
+        "reward",
+        "The reward is the scaled log-ratio of the objective. The two should part; if both fall, "
+        "look at the drift of the log-probs.",
         _both("rewards", "reward"),
         level=0.0,
     ),
     Question(
         "margins",
         "How far apart are they?",
-        "reward margin (scaled nats)",
+        "reward margin",
         "Chosen minus rejected, mean over pairs.",
         (
             Line("training", "run", "rewards/margins"),
@@ -97,9 +100,10 @@ QUESTIONS = (
     Question(
         "drift",
         "Does the chosen response itself become likelier?",
-        "log-ratio to the reference (nats per response)",
-        "Below zero the policy says it less often than the reference did. A margin can grow while "
-        "both sides fall: the likelihood of the chosen response is displaced.",
+        "log-ratio (nats)",
+        "Log-ratio to the reference, summed over a response. Below zero the policy says it less "
+        "often than the reference did. A margin can grow while both sides fall: the likelihood of "
+        "the chosen response is displaced.",
         _both("logps_drift", "drift"),
         level=0.0,
     ),
@@ -114,16 +118,17 @@ QUESTIONS = (
     Question(
         "kl",
         "How far has the policy gone?",
-        "KL to the reference (nats per response)",
-        "On its own responses to held-out prompts. The same score at less KL is the better run.",
+        "KL (nats)",
+        "KL to the reference, summed over the policy's own responses to held-out prompts. The "
+        "same score at less KL is the better run.",
         (Line("training", "run", "kl"), Line("held out", "held_out", held_out="kl")),
         level=0.0,
     ),
     Question(
         "gradient",
         "Are the steps steady?",
-        "gradient norm before clipping",
-        "Spikes that come again and again ask for a lower learning rate.",
+        "gradient norm",
+        "Before clipping. Spikes that come again and again ask for a lower learning rate.",
         (Line("gradient norm", "run", "grad_norm"),),
         is_wide=True,
     ),
@@ -133,6 +138,7 @@ QUESTIONS = (
         "learning rate",
         "The schedule as it was run.",
         (Line("learning rate", "run", "learning_rate"),),
+        is_exact=True,
     ),
 )
 
@@ -149,7 +155,7 @@ def _ask(question: Question, training: Curves, evaluations: Curves) -> Figure | 
     for line in question.lines:
         column = training.values.get(line.training)
         if column is not None:
-            traces += _curve(line, training.step, column)
+            traces += _curve(line, training.step, column, question)
             readings.append(_in_words(line.label, training.step, column, question))
         held_out = evaluations.values.get(line.held_out)
         if held_out is not None:
@@ -159,20 +165,33 @@ def _ask(question: Question, training: Curves, evaluations: Curves) -> Figure | 
     if not traces:
         return None
     plot = figure_of(traces, "optimizer step", question.unit, is_share=question.is_share)
+    last = max([0.0, *training.step[-1:], *evaluations.step[-1:]])
+    plot.update_xaxes(range=[-0.015 * last, 1.015 * last], rangemode="nonnegative")
     if question.level is not None:
         draw_level(plot, question.level)
     if question.is_wide:
-        plot.update_yaxes(type="log", dtick=1)
+        plot.update_yaxes(type="log", **_decades(traces))
     return Figure(question.name, question.title, question.caption, " ".join(readings), plot)
 
 
-def _curve(line: Line, step: np.ndarray, values: np.ndarray) -> list[Any]:
+def _decades(traces: list[Any]) -> dict[str, Any]:
+    """Ticks at 1, 2, 5, 10 ..., or at powers of ten alone where there are many."""
+    values = np.concatenate([np.asarray(trace["y"], float) for trace in traces])
+    values = values[values > 0]
+    if not len(values):
+        return {}
+    low, high = (int(np.floor(np.log10(end))) for end in (values.min(), values.max()))
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    ticks = [step * 10.0**power for power in range(low, high + 2) for step in steps]
+    return {"tickvals": ticks, "ticktext": [brief(tick) for tick in ticks]}
+
+
+def _curve(line: Line, step: np.ndarray, values: np.ndarray, question: Question) -> list[Any]:
     """The values as they are, pale, behind their smooth course; a short curve alone."""
     x, y = thin_keeping_extremes(step, values)
-    calm = smooth(values)
-    is_smoothed = calm is not values
+    calm = values if question.is_exact else _smooth(values, is_wide=question.is_wide)
     traces: list[Any] = []
-    if is_smoothed:
+    if calm is not values:
         style = {"width": 1, "color": SERIES[line.role].light}
         traces.append(
             go.Scatter(
@@ -189,6 +208,14 @@ def _curve(line: Line, step: np.ndarray, values: np.ndarray) -> list[Any]:
         )
     )  # fmt: skip
     return traces
+
+
+def _smooth(values: np.ndarray, *, is_wide: bool) -> np.ndarray:
+    """Smoothed on the axis on which it is drawn."""
+    if not is_wide or not (values[np.isfinite(values)] > 0).all():
+        return smooth(values)
+    calm = smooth(np.log(values))
+    return values if np.array_equal(calm, np.log(values), equal_nan=True) else np.exp(calm)
 
 
 def _points(line: Line, label: str, evaluations: Curves, values: np.ndarray) -> Any:

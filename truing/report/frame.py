@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 
 from truing.report.colours import SERIES
 
+ENDS = ("", "_low", "_high")  # a value and its interval, as their names end
+
 
 @dataclass(frozen=True, eq=False)
 class Figure:
@@ -41,7 +43,10 @@ def figure_of(traces: Sequence[Any], x_title: str, y_title: str, *, is_share: bo
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}},
         showlegend=sum(trace.showlegend is not False for trace in traces) > 1,
         xaxis={"title": {"text": x_title}, "automargin": True, "zeroline": False},
-        yaxis={"title": {"text": y_title}, "automargin": True, "zeroline": False},
+        yaxis={
+            **{"title": {"text": y_title}, "automargin": True, "zeroline": False},
+            "exponentformat": "power",
+        },
     )
     if is_share:
         plot.update_yaxes(tickformat=".0%")
@@ -67,9 +72,7 @@ def with_interval(
     symbol: str,
 ) -> Any:
     """Marks with 95 % bars at `key`, `key_low` and `key_high`."""
-    value, low, high = (
-        np.array([or_nan(row.get(f"{key}{end}")) for row in rows]) for end in ("", "_low", "_high")
-    )
+    value, low, high = (np.array([or_nan(row.get(f"{key}{end}")) for row in rows]) for end in ENDS)
     colour = SERIES[role].light
     bars = {"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low}
     return go.Scatter(

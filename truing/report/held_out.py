@@ -1,5 +1,6 @@
 """Figures of the held-out evaluation and of the samples: tables in, figures out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -8,8 +9,8 @@ import plotly.graph_objects as go
 
 from truing.report.collect import Sample
 from truing.report.colours import SERIES
-from truing.report.frame import Figure, draw_level, figure_of, or_nan, with_interval
-from truing.report.numbers import number, percent
+from truing.report.frame import ENDS, Figure, draw_level, figure_of, or_nan, with_interval
+from truing.report.numbers import brief, number, percent, signed
 
 FEW_SAMPLES = 8  # below this a cloud of points says nothing
 
@@ -22,7 +23,7 @@ def evaluation_figures(evaluation: Mapping[str, Any]) -> tuple[Figure, ...]:
             "Is the reward right because of the length?",
             "chosen minus rejected (tokens)",
             "Accuracy by length difference. Level marks are what one wants; rising ones mean that "
-            "the longer response wins for being longer. Bars are 95 % intervals.",
+            "the longer response wins for being longer. Bars are 95 % intervals.",
             _rows(evaluation, "by_length_difference"),
             whole=True,
         ),
@@ -45,46 +46,50 @@ def _rows(evaluation: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [
         row
         for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict) and all(isinstance(row.get(n), int | float) for n in needed)
+        if isinstance(row, dict) and all(math.isfinite(or_nan(row.get(name))) for name in needed)
     ]
+
+
+_ACCURACIES = (
+    ("reward_accuracy", "with reference", "run", "circle"),
+    ("policy_accuracy", "without reference", "before", "square-open"),
+)
 
 
 def _buckets(
     name: str, title: str, axis: str, caption: str, rows: list[Mapping[str, Any]], *, whole: bool
 ) -> Figure | None:
-    series = (
-        ("reward_accuracy", "with reference", "run", "circle"),
-        ("policy_accuracy", "without reference", "before", "square-open"),
-    )
-    if len(rows) < 2:
+    series = [s for s in _ACCURACIES if any(row.get(s[0]) is not None for row in rows)]
+    if len(rows) < 2 or not series:
         return None
     labels = [_range(row, whole=whole) for row in rows]
-    traces = [
-        with_interval(labels, rows, key, label, role, symbol)
-        for key, label, role, symbol in series
-        if any(row.get(key) is not None for row in rows)
-    ]
-    if not traces:
-        return None
+    places = list(range(len(rows)))
+    traces = [with_interval(places, rows, *one) for one in series]
     plot = figure_of(traces, axis, "share of pairs", is_share=True)
-    plot.update_xaxes(type="category")
+    plot.update_xaxes(tickvals=places, ticktext=labels, tickangle=0, range=[-0.5, len(rows) - 0.5])
+    plot.update_layout(scattermode="group", scattergap=0.75)
+    # Grouped marks would begin at 0 as bars do; from a little below the lowest is enough.
+    plot.update_yaxes(range=_span(rows, [key for key, *_ in series]))
     draw_level(plot, 0.5)
     reading = "; ".join(
-        f"{label.replace('<br>', ' ')} ({int(row['pairs'])} pairs): "
-        + ", ".join(
-            f"{words} {percent(row[key])}"
-            for key, words, _, _ in series
-            if row.get(key) is not None
-        )
+        f"{label.replace('<br>', ' ')}: "
+        + ", ".join(f"{words} {percent(or_nan(row.get(key)))}" for key, words, *_ in series)
         for label, row in zip(labels, rows, strict=True)
     )
     return Figure(name, title, caption, f"{reading}.", plot)
 
 
+def _span(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[float]:
+    """From the lowest to the highest end of an interval, one half included, with some air."""
+    ends = [or_nan(row.get(f"{key}{end}")) for key in keys for end in ENDS for row in rows]
+    known = [0.5, *(end for end in ends if math.isfinite(end))]
+    return [max(-0.01, min(known) - 0.04), min(1.01, max(known) + 0.04)]
+
+
 def _range(row: Mapping[str, Any], *, whole: bool) -> str:
-    low, high = (f"{int(row[e]):+d}" if whole else number(row[e]) for e in ("low", "high"))
-    bounds = low if low == high else f"{low} to {high}"
-    return f"{bounds}<br>n = {int(row['pairs'])}"
+    low, high = (signed(int(row[end])) if whole else brief(row[end]) for end in ("low", "high"))
+    bounds = low if low == high else f"{low}<br>to {high}"
+    return f"{bounds}<br>n={number(row['pairs'])}"
 
 
 def _calibration(rows: list[Mapping[str, Any]]) -> Figure | None:

@@ -10,27 +10,32 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else f"{sign(value)}∞"
     size = abs(value)
-    if size >= 1000 or (value == int(value) and size < 1000 and size >= 1):
+    if size >= 100 or value == int(value):
         return f"{sign(value)}{size:,.0f}".replace(",", "\u202f")
-    if size and size < 1e-3:
+    if size < 1e-3:
         mantissa, exponent = f"{size:.2e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".")
         return f"{sign(value)}{mantissa}·10^{int(exponent)}".replace("^-", f"^{MINUS}")
-    digits = 2 if size >= 1 else 3
-    digits = 1 if size >= 100 else digits
+    digits = 3 - sum(size >= limit for limit in (1, 10))
     return f"{sign(value)}{size:.{digits}f}"
+
+
+def brief(value: float) -> str:
+    """As `number`, without zeros at the end: 0.1, not 0.100."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "^" not in text else text
 
 
 def percent(value: float) -> str:
     """A share as a percentage with one decimal."""
     if not math.isfinite(value):
         return number(value)
-    return f"{sign(value)}{abs(100 * value):.1f}\u202f%"
+    return f"{sign(value)}{abs(100 * value):.1f}".removesuffix(".0") + "\u202f%"
 
 
 def signed(value: float) -> str:
-    """As `number`, with its sign also where it is positive."""
-    return number(value) if value <= 0 or not math.isfinite(value) else f"+{number(value)}"
+    """As `brief`, with its sign also where it is positive."""
+    return f"+{brief(value)}" if value > 0 else brief(value)
 
 
 def duration(seconds: float) -> str:

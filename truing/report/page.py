@@ -117,7 +117,7 @@ def _lead(run: Run, evaluation: Mapping[str, Any]) -> str:
         if isinstance(count, int | float)
     ]
     if counts:
-        return f"Measured on {' and '.join(counts)}; intervals are 95 % bootstrap intervals."
+        return f"Measured on {' and '.join(counts)}; intervals are 95 % bootstrap intervals."
     if len(run.training):
         return (
             "There was no held-out evaluation: these are numbers of the training rows, early "
@@ -164,7 +164,8 @@ def _groups(run: Run, evaluation: Mapping[str, Any]) -> list[_Group]:
             "curves",
             "Training",
             "Pale lines are single steps, strong ones their smooth course; diamonds are "
-            "evaluations on held-out rows.",
+            "evaluations on held-out rows. Drag over a plot to look closer, double-click to "
+            "return.",
             curve_figures(run.training, run.evaluations),
         ),
         _Group(

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 import truing
 from truing.report.colours import css_variables
-from truing.report.numbers import MINUS, number, signed
+from truing.report.numbers import MINUS, brief, number, signed
 from truing.report.visible import shortened, visible
 
 ASSETS = Path(__file__).parent / "assets"
@@ -60,6 +60,8 @@ def _environment() -> Environment:
         capped=_capped,
         shortened=_shortened,
         fact_number=_fact_number,
+        sentence=_sentence,
+        brief=brief,
     )
     return environment
 
@@ -84,11 +86,15 @@ def _capped(text: str) -> str:
     return f"{kept} … ({left_out} more characters)" if left_out else kept
 
 
-def _fact_number(value: float) -> str:
-    """Settings are shown in full; counts with thin spaces."""
-    if isinstance(value, int) and abs(value) >= 10_000:
+def _fact_number(value: float, exact: bool) -> str:  # noqa: FBT001 (a filter's argument)
+    """Settings as they are typed; counts with thin spaces."""
+    if not exact and isinstance(value, int) and abs(value) >= 10_000:
         return f"{value:,}".replace(",", "\u202f").replace("-", MINUS)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _hash(script: str) -> str:

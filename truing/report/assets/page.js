@@ -31,19 +31,34 @@
     return layout;
   }
 
+  const plotOf = (figure) => document.getElementById("plot-" + figure.name);
+
   function draw(figure) {
-    return Plotly.react("plot-" + figure.name, figure.data.map(coloured), layoutOf(figure), {
-      responsive: true, displaylogo: false, scrollZoom: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-      toImageButtonOptions: { filename: figure.name, scale: 2 },
+    const plot = plotOf(figure);
+    const size = { width: plot.clientWidth, height: plot.clientHeight, autosize: false };
+    return Plotly.react(plot, figure.data.map(coloured), { ...layoutOf(figure), ...size }, {
+      displayModeBar: false, scrollZoom: false,
     });
   }
 
+  // Plots take the width that their place has in the end, whatever it was on the way there.
+  const watch = new ResizeObserver((changes) => requestAnimationFrame(() => {
+    for (const { target } of changes) {
+      const layout = target._fullLayout;
+      if (layout && target.clientWidth && Math.abs(layout.width - target.clientWidth) > 1) {
+        Plotly.relayout(target, { width: target.clientWidth });
+      }
+    }
+  }));
+
+  let latest = 0;
   async function drawAll() {
+    const mine = ++latest; // a change of scheme while drawing starts over
     delete root.dataset.plots;
     for (const figure of figures) {
       await draw(figure);
       await new Promise((next) => setTimeout(next)); // the page stays answerable in between
+      if (mine !== latest) return;
     }
     root.dataset.plots = "drawn";
   }
@@ -95,5 +110,5 @@
 
   filterSamples();
   dark.addEventListener("change", drawAll);
-  drawAll();
+  drawAll().then(() => figures.forEach((figure) => watch.observe(plotOf(figure))));
 })();
