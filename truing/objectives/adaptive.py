@@ -114,7 +114,7 @@ class BatchStrength(Margin):
     def __call__(
         self, chosen: Float[Tensor, "P"], rejected: Float[Tensor, "P"], sides: Sides
     ) -> Float[Tensor, "P"]:
-        """H * max(floor, 1 + slope * (mean of selected h - running mean)); the scale is detached."""
+        """h * max(floor, 1 + slope * (mean of selected h - running mean)); scale detached."""
         gap = chosen - rejected
         selected = self.selection(gap.detach(), sides)
         if not gap.shape[0]:
@@ -148,7 +148,7 @@ class TypicalGap(Offset):
         return moved(sides.view.state, "alpha_dpo", self._gap(sides), self.ema)
 
     def __call__(self, sides: Sides) -> Float[Tensor, "P"]:
-        """Weight * (gap - mean) / deviation, detached."""
+        """weight * (gap - mean) / deviation, detached."""
         state = sides.view.state
         deviation = max(state.get("alpha_dpo/std", 0.0), _SMALLEST_DEVIATION)
         return self.weight * (self._gap(sides) - state.get("alpha_dpo/mean", 0.0)) / deviation

@@ -71,7 +71,7 @@ class LogRatio(Likelihood):
         return Needs(reference="sums" if is_whole else "tokens", references=1)
 
     def __call__(self, sides: Sides) -> Float[Tensor, "S"]:
-        """Share * pool(sum_t w_t lp_t) - combine_k(pool(sum_t v_t lr_kt))."""
+        """share * pool(sum_t w_t lp_t) - combine_k(pool(sum_t v_t lr_kt))."""
         policy = pooled(sides.view.policy, self.policy, self.pool, sides)
         policy = policy if self.policy_share == 1.0 else self.policy_share * policy
         weight, view = self.reference_weight, sides.view

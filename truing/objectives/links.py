@@ -31,7 +31,7 @@ class Same(Link):
     """The likelihood itself."""
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """A."""
+        """a."""
         return a
 
 
@@ -42,7 +42,7 @@ class Times(Link):
     factor: NonNegative
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """Factor * a."""
+        """factor * a."""
         return self.factor * a
 
 
@@ -74,7 +74,7 @@ class Penalized(Link):
     at_zero: Fraction = 0.0
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """A - weight * max(0, -a)."""
+        """a - weight * max(0, -a)."""
         return a - self.weight * PositivePart(self.at_zero)(-a)
 
 
@@ -168,6 +168,6 @@ class LogOdds(Link):
     """
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """A - log(1 - exp(a))."""
+        """a - log(1 - exp(a))."""
         below = a.clamp(max=-1e-6)
         return below - torch.log(-torch.expm1(below))

@@ -163,7 +163,7 @@ class ReverseKL(MarginLoss):
     is_normalized: bool = True
 
     def __call__(self, z: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """Q (log q - log p_chosen) + (1 - q) (log(1 - q) - log p_rejected).
+        """q (log q - log p_chosen) + (1 - q) (log(1 - q) - log p_rejected).
 
         log p_chosen is log(1 - epsilon), or 0 where the target is not normalised.
         """

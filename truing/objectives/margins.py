@@ -36,7 +36,7 @@ class Difference(Margin):
     def __call__(
         self, chosen: Float[Tensor, "P"], rejected: Float[Tensor, "P"], sides: Sides
     ) -> Float[Tensor, "P"]:
-        """Chosen - rejected."""
+        """chosen - rejected."""
         return chosen - rejected
 
 

@@ -42,7 +42,7 @@ class Constant(Offset):
     value: Real
 
     def __call__(self, sides: Sides) -> Float[Tensor, "P"]:
-        """Value."""
+        """value."""
         return sides.view.policy.new_full((sides.count // 2,), self.value)
 
 
@@ -66,7 +66,7 @@ class ScoreGap(Offset):
         return Needs(scores=kinds[self.scale])
 
     def __call__(self, sides: Sides) -> Float[Tensor, "P"]:
-        """Weight * f(s_chosen, s_rejected)."""
+        """weight * f(s_chosen, s_rejected)."""
         scores = sides.view.need("scores")[sides.response].to(sides.view.policy.dtype)
         return self.weight * _SCALES[self.scale](*sides.halves(scores))
 
@@ -108,7 +108,7 @@ class LengthGap(Offset):
     weight: NonNegative
 
     def __call__(self, sides: Sides) -> Float[Tensor, "P"]:
-        """Weight * (|y_rejected| - |y_chosen|)."""
+        """weight * (|y_rejected| - |y_chosen|)."""
         chosen, rejected = sides.halves(sides.lengths.to(sides.view.policy.dtype))
         return self.weight * (rejected - chosen)
 
@@ -133,6 +133,6 @@ class DivergenceGap(Offset):
         )
 
     def __call__(self, sides: Sides) -> Float[Tensor, "P"]:
-        """Weight * (D_rejected - D_chosen)."""
+        """weight * (D_rejected - D_chosen)."""
         chosen, rejected = sides.halves(sides.totals(sides.view.statistic("kl_pos")))
         return self.weight * (rejected - (chosen.detach() if self.is_chosen_detached else chosen))

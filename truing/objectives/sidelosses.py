@@ -83,7 +83,7 @@ class WinRate(SideLoss):
     def __call__(
         self, chosen: Float[Tensor, "P"], rejected: Float[Tensor, "P"], sides: Sides
     ) -> Float[Tensor, "P"]:
-        """Share * [((w - (P_w - 1/2)) / unit)^2 + ((l - (P_l - 1/2)) / unit)^2]."""
+        """share * [((w - (P_w - 1/2)) / unit)^2 + ((l - (P_l - 1/2)) / unit)^2]."""
         up, down = torch.full_like(chosen, 0.5), torch.full_like(rejected, -0.5)
         if not self.is_hard:
             wins = sides.view.need("win_probability").to(chosen.dtype)

@@ -27,7 +27,7 @@ def chi2po(
     Args:
         beta: as in dpo; 0.005 to 0.05 in the paper's table.
         r_max: bound of the rewards; None: no clip. The authors' value was not checked.
-        clip: of the difference (Algorithm 1), or of beta * phi of each side to +-r_max (third party).
+        clip: of the difference (Algorithm 1), or of beta * phi of each side to +-r_max.
         gamma: weight of the chi-squared part; 1 in the paper, the general form is its appendix's.
     """
     if r_max is None:

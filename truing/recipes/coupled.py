@@ -59,7 +59,7 @@ def dr_dpo(beta: Positive = 0.1, beta_prime: Positive = 1.0) -> Objective:
     return Pairwise(beta=beta, reduce=LogMeanExp(temperature=beta_prime))
 
 
-@recipe(source="arXiv:2407.08639; code junkangwu/beta-DPO", when={"a": {"ema": 0.5}})
+@recipe(source="arXiv:2407.08639; code junkangwu/beta-DPO")
 def beta_dpo(
     beta: Positive = 0.1, a: NonNegative = 0.6, filtered: Fraction = 0.2, ema: Fraction = 0.9
 ) -> Objective:

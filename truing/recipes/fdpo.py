@@ -63,9 +63,9 @@ def f_dpo(
 def h_dpo(alpha: Positive, beta: Positive = 0.1) -> Objective:
     r"""DPO that controls the policy's entropy: below 1 it may become sharper than the reference.
 
-        loss = -log sigmoid(beta * [alpha * (L_chosen - L_rejected) - (Lref_chosen - Lref_rejected)])
+        r = alpha * L - Lref;   loss = -log sigmoid(beta * (r_chosen - r_rejected))
 
-    L (nats): log-prob summed over response tokens.
+    L, Lref (nats): log-prob of policy and reference, summed over response tokens.
 
     Args:
         alpha: weight of the entropy; 0.8 to 1.2, 1 is DPO.

@@ -30,13 +30,14 @@ def hpo(
     average: bool = False,
     detach_trunk: bool = True,
 ) -> Objective:
-    r"""Learn preferences and, from both responses, what an auxiliary reward rates above expectation.
+    r"""Learn preferences, and what a second reward rates above its expectation.
 
-        loss = preference - gamma * mean_y[exp(A / temperature) * L(y)] + mean_y[|tau - 1(u < 0)| u^2]
-        u = score - V(x), A = u without gradient, V: the head "value" at the prompt's end
+        loss = preference - gamma * mean[exp(A / temperature) * L] + mean[|tau - 1(u < 0)| u^2]
+        u = score - V(x), A = u without gradient; means over all responses, of both sides
 
-    L (nats): log-prob summed over response tokens. The paper's preference loss is kto(); dpo() and
-    ipo() are named too. Its values for gamma, temperature, tau and cap are not known here.
+    L (nats): log-prob summed over response tokens. V: the head "value" at the prompt's end. The
+    paper's preference loss is kto(); dpo() and ipo() are named too. Its values for gamma,
+    temperature, tau and cap are not known here.
 
     Args:
         preference: the preference loss.

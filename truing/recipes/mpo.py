@@ -32,7 +32,7 @@ def maximum_po(
     r"""Maximise the preference probability itself; offline data, not a model, is the reference.
 
         loss = -sigmoid(L_chosen - L_rejected)
-               - beta_r * mean of log pi on reference data - gamma * mean of log pi on pretraining text
+               - beta_r * mean of log pi on reference data - gamma * the same on pretraining text
 
     L (nats): log-prob summed over response tokens. Whether sums or means are meant, and the values
     of beta_r and gamma, are not known here.

@@ -41,7 +41,7 @@ def mrpo(
     around = None if clip == "none" else Clip(eta=eta, is_adaptive=clip == "adaptive")
     if around is None and eta != 0.1:
         raise no_effect("mrpo", "eta", "nothing is clipped", "leave it out, or clip")
-    extra = (alpha,) if isinstance(alpha, float) else alpha
+    extra = alpha if isinstance(alpha, tuple | str) else (float(alpha),)
     if form == "harmonic":
         return _against(beta, Harmonic(weights=extra, clip=around, is_crossed=crossed))
     if isinstance(extra, str) or crossed:

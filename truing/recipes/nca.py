@@ -30,7 +30,7 @@ def infonca(
     Args:
         beta: as in dpo.
         alpha: temperature of the scores (the code's knob is 1 / alpha); None: pairs, hard label.
-        first_bonus: added to the score of each prompt's first response; the released code adds 0.01.
+        first_bonus: added to the score of each prompt's first response; 0.01 in the released code.
     """
     return _form("infonca", Pairwise(beta=beta), CrossEntropy(), alpha, first_bonus)
 
@@ -53,7 +53,7 @@ def nca(
     Args:
         beta: 0.01 to 0.1.
         alpha: temperature of the scores (the code's knob is 1 / alpha); None: pairs, hard label.
-        first_bonus: added to the score of each prompt's first response; the released code adds 0.01.
+        first_bonus: added to the score of each prompt's first response; 0.01 in the released code.
     """
     pair = Pairwise(beta=beta, loss=NoiseContrast())
     return _form("nca", pair, ListNoiseContrast(), alpha, first_bonus)

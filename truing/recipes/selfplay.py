@@ -10,10 +10,10 @@ def sppo(
 ) -> Objective:
     r"""Self-play: each response's log-ratio goes to its win rate against the policy itself.
 
-        loss = [(r_chosen - (P_chosen - 1/2) / beta)^2 + (r_rejected - (P_rejected - 1/2) / beta)^2] / 2
+        loss = [(w - (P_chosen - 1/2) / beta)^2 + (l - (P_rejected - 1/2) / beta)^2] / 2
 
-    r (nats): log-ratio to the reference, summed over response tokens. P: win probability of the
-    data, against the K samples of the prompt.
+    w, l (nats): log-ratios of chosen and rejected to the reference, summed over response tokens.
+    P: win probability of the data, against the K samples of the prompt.
 
     Args:
         beta: the targets are (P - 1/2) / beta nats.
