@@ -68,6 +68,13 @@ ERR = Console(stderr=True, highlight=False)
 BARS = Bars(ERR)
 
 
+def quiet_libraries() -> None:
+    """No bars of transformers between ours; call it once heavy imports are wanted anyway."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal; never part of the result."""
     ERR.print(escape(text))

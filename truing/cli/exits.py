@@ -7,6 +7,7 @@
 import signal
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         command: the whole command line, parsing included.
         debug: let errors through with their trace.
     """
+    if not debug:
+        # Advice of libraries on their own interfaces is not for the user of a command.
+        warnings.simplefilter("ignore")
     # A polite request to end is an interrupt, wherever the command stands.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -28,6 +28,7 @@ def show_train(
         build_config(values)
     from truing.jobs import train as job
 
+    console.quiet_libraries()
     output = resume or Path(str(values["output"]))
     try:
         if resume is not None:
@@ -103,6 +104,7 @@ def show_evaluation(run: Path, data: str | None, *, rows: int | None, as_json: b
     """`truing evaluate`."""
     from truing.jobs.evaluate import evaluate
 
+    console.quiet_libraries()
     numbers = evaluate(run, data, rows=rows, progress=console.BARS)
     if as_json:
         console.show_json(numbers)
@@ -114,6 +116,7 @@ def show_demo(output: Path, *, seed: int, as_json: bool) -> None:
     """`truing demo`."""
     from truing.jobs.demo import demo
 
+    console.quiet_libraries()
     result = demo(output, seed=seed, progress=console.BARS)
     if as_json:
         console.show_json(result.to_json())

@@ -88,9 +88,13 @@ class Scorer:
 
 
 def _prompts(rows: Sequence[Example]) -> np.ndarray:
-    """A number for each row's prompt, the same where the prompts are the same."""
-    seen: dict[bytes, int] = {}
-    return np.array([seen.setdefault(row.prompt.tobytes(), len(seen)) for row in rows])
+    """A number for each row's prompt, the same where the prompts are the same.
+
+    Rows without a prompt (its begin token alone) have nothing in common: each has its own number.
+    """
+    seen: dict[bytes | int, int] = {}
+    keys = [row.prompt.tobytes() if len(row.prompt) > 1 else i for i, row in enumerate(rows)]
+    return np.array([seen.setdefault(key, len(seen)) for key in keys])
 
 
 def _as_table(values: np.ndarray, prompts: np.ndarray, *, has_reference: bool) -> PairTable:

@@ -21,7 +21,6 @@ DEFAULTS: Mapping[str, Any] = {
     "save_strategy": "steps",
     "save_total_limit": 2,
     "report_to": "none",
-    "gradient_checkpointing": False,
 }
 
 
@@ -53,8 +52,10 @@ def training_arguments(
         )
     steps = math.ceil(epochs * math.ceil(num_rows / rows_per_step))
     chosen = {"save_steps": max(1, math.ceil(steps / CHECKPOINTS_A_RUN)), **DEFAULTS, **given}
-    if chosen["gradient_checkpointing"]:
-        chosen.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
+    # Re-entrant checkpointing loses what is passed to the layers by keyword.
+    for name in ("gradient_checkpointing", "activation_checkpointing"):
+        if chosen.get(name):
+            chosen.setdefault(f"{name}_kwargs", {"use_reentrant": False})
     ours = {
         "output_dir": output,
         "seed": seed,

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from truing.core import BatchContext, Counts, State, View
-from truing.engine import Engine, TokenRow, Wanted
+from truing.engine import Engine, TokenLogps, TokenRow, Wanted
+from truing.engine.logps import response_index
 from truing.errors import StoppedError
 from truing.objectives import Objective
 from truing.references.join import PreferenceRow, join
@@ -101,7 +102,7 @@ class StepRunner:
         Raises:
             StoppedError: the loss is not finite; names the rows.
         """
-        counts = sum((row_counts(row) for row in inputs.rows), Counts())
+        counts = counts_of(inputs.rows)
         passes = self.engine.plan(inputs.rows)
         total, metrics, state, widest = 0.0, {}, inputs.state, 0.0
         for number, indices in enumerate(passes):
@@ -119,19 +120,19 @@ class StepRunner:
         return StepResult(total, metrics, state, inputs.tokens, widest)
 
 
-def row_counts(row: PreferenceRow) -> Counts:
-    """What one row adds to the counts of its step, without a look at any log-prob."""
-    lengths = torch.tensor([len(response) for response in row.responses])
-    view = View(
-        policy=torch.zeros(int(lengths.sum())),
-        response=torch.repeat_interleave(torch.arange(len(lengths)), lengths),
-        group=torch.zeros(len(lengths), dtype=torch.int64),
-        pairs=torch.tensor(row.pairs, dtype=torch.int64).reshape(-1, 2),
-        labels=None if row.labels is None else torch.tensor(row.labels),
-        prompt=torch.zeros(len(row.prompt) - 1),
-        prompt_group=torch.zeros(len(row.prompt) - 1, dtype=torch.int64),
+def counts_of(rows: Sequence[PreferenceRow]) -> Counts:
+    """What the means of a step are taken over, without a look at any log-prob."""
+    nowhere = torch.device("cpu")
+    response, group = response_index(rows, nowhere)
+    lengths = torch.tensor([len(row.prompt) - 1 for row in rows])
+    policy = TokenLogps(
+        logps=torch.zeros(len(response)),
+        response=response,
+        group=group,
+        prompt=torch.zeros(int(lengths.sum())),
+        prompt_group=torch.repeat_interleave(torch.arange(len(rows)), lengths),
     )
-    return Counts.of(view)
+    return Counts.of(join(policy, rows, (), context=None, state=State()))
 
 
 def _mean_log_ratio(view: View) -> float:

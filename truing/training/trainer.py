@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import Trainer
-from transformers.trainer_callback import ExportableState
+from transformers.trainer_callback import ExportableState, PrinterCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from truing.core import State
@@ -65,10 +65,13 @@ class PreferenceTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        # The run's own callbacks show it; this one would print a dictionary a step.
+        self.remove_callback(PrinterCallback)
         # Several devices in one process would be split by DataParallel, which knows no rows.
         self.args._n_gpu = min(self.args.n_gpu, 1)
         self._runner, self._material, self._evaluator = runner, material, evaluator
         self._objective_state = State()
+        self._last_metrics: dict[str, float] = {}
         self._grad_norm: float | None = None
         self._step: StepResult | None = None
         self._started = time.perf_counter()
