@@ -21,7 +21,7 @@ SERIES = {
     "chosen": Colour("#0066a6", "#5ab8f0"),
     "rejected": Colour("#b84a00", "#ff9a57"),
     "run": Colour("#00735a", "#3fcf9f"),
-    "before": Colour("#667080", "#98a2b0"),
+    "before": Colour("#5f6978", "#98a2b0"),
     "after": Colour("#00735a", "#3fcf9f"),
     "held_out": Colour("#8a3a70", "#e795c6"),
 }
