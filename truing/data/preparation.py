@@ -16,7 +16,7 @@ from truing.core.progress import SILENT, Progress
 from truing.data.examples import Example
 from truing.data.limits import POLICIES, Truncation, fit
 from truing.data.reading import RowReader
-from truing.data.rows import Row, spoken
+from truing.data.rows import Row, odd_turn, spoken
 from truing.data.signal import REASONS, check_row, order_of, silence_of, without_empty
 from truing.data.sources import Data
 from truing.data.summary import DataSummary, Tallies, left_out_sentences, sentences
@@ -152,6 +152,9 @@ class _Maker:
                 self.tallies.add("ties" if is_tie else "reversals", row.where)
             if any(text in speech for speech in spoken(row) for text in self._special):
                 self.tallies.add("special", row.where)
+            turn = odd_turn(row)
+            if turn:
+                self.tallies.add("odd_turns", row.where, turn)
             yield full
 
     @property
@@ -163,7 +166,10 @@ class _Maker:
         begin = int(self.begin_id is not None and item.prompt[0] == self.begin_id)
         fitted = fit(item.prompt, item.responses, self.max_length, self.truncation, begin)
         if fitted is None:
-            self.tallies.add("too_long", where)
+            lengths = " and ".join(str(len(response)) for response in item.responses[:2])
+            more = " ..." if len(item.responses) > 2 else ""
+            detail = f"prompt {len(item.prompt)}, responses {lengths}{more} tokens"
+            self.tallies.add("too_long", where, detail)
             return None
         pairs = _pairs(item.row, fitted.responses)
         if item.row.kind != "unpaired" and not pairs:
@@ -264,6 +270,7 @@ def _finish(
         moved=tallies["moved"],
         moved_tokens=maker.sums["moved"],
         special=tallies["special"],
+        odd_turns=tallies["odd_turns"],
         ends_inside=tallies["ends_inside"],
         end_first=tallies["end_first"],
         ties=tallies["ties"],

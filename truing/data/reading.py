@@ -77,7 +77,9 @@ class RowReader:
             self.notes += [note for note in file.notes if note not in self.notes]
         if not self.num_read and not self.faults:
             names = ", ".join(file.name for file, _ in files) or "data"
-            raise RowError("there is no row in it", where=names, fix="give a file with rows")
+            raise RowError(
+                "there are no rows in the file", where=names, fix="give a file with rows"
+            )
 
     @property
     def num_duplicates(self) -> int:
@@ -124,7 +126,9 @@ class RowReader:
         if len(self.faults) > before and not self.skips_bad:
             raise refusal(self.faults[before:])
         if self.num_read == before_read:
-            raise RowError("there is no row in it", where=file.name, fix="give a file with rows")
+            raise RowError(
+                "there are no rows in the file", where=file.name, fix="give a file with rows"
+            )
 
     def _parser(self, file: DataFile, peeked: Sequence[Record | Fault]) -> Any:
         """A function from a record of this file to its row or fault."""

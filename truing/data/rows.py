@@ -113,3 +113,21 @@ def spoken(row: Row) -> list[str]:
     for speech in (row.prompt, *row.responses):
         texts += [speech] if isinstance(speech, str) else [turn.content for turn in speech]
     return texts
+
+
+def odd_turn(row: Row) -> str:
+    """The first turn of a prompt that is out of the usual order, in words; "" where none is.
+
+    Usual is: a system turn or none, then user and assistant by turns; tools may come between.
+    """
+    if isinstance(row.prompt, str):
+        return ""
+    before = "assistant"
+    for number, turn in enumerate(row.prompt, start=1):
+        if turn.role in {"user", "assistant"}:
+            if turn.role == before:
+                return f"turn {number} of the prompt is the {turn.role}'s"
+            before = turn.role
+        elif turn.role == "tool":
+            before = "user"
+    return ""

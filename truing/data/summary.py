@@ -15,34 +15,42 @@ class Tally:
 
     count: int = 0
     places: tuple[Where, ...] = ()
+    details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rows = "1 row" if self.count == 1 else f"{self.count} rows"
         shown = named(self.places)
+        if any(self.details):
+            both = zip(self.places, self.details, strict=True)
+            shown = "; ".join(f"{place}: {detail}" for place, detail in both)
         rest = self.count - len(self.places)
         return f"{rows} ({shown}{f' and {rest} more' if rest else ''})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"count": self.count, "first": [str(place) for place in self.places]}
+        both = zip(self.places, self.details, strict=True)
+        first = [f"{place}: {detail}" if detail else str(place) for place, detail in both]
+        return {"count": self.count, "first": first}
 
 
 class Tallies:
     """Counts rows under words, and remembers the first places of each."""
 
     def __init__(self) -> None:
-        self._places: dict[str, list[Where]] = {}
+        self._places: dict[str, list[tuple[Where, str]]] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, word: str, where: Where) -> None:
-        """One more row."""
+    def add(self, word: str, where: Where, detail: str = "") -> None:
+        """One more row; `detail` says in a few words what is particular about it."""
         self._counts[word] = self._counts.get(word, 0) + 1
         places = self._places.setdefault(word, [])
         if len(places) < SHOWN:
-            places.append(where)
+            places.append((where, detail))
 
     def __getitem__(self, word: str) -> Tally:
-        return Tally(self._counts.get(word, 0), tuple(self._places.get(word, ())))
+        first = self._places.get(word, [])
+        places, details = tuple(p for p, _ in first), tuple(d for _, d in first)
+        return Tally(self._counts.get(word, 0), places, details)
 
     def of(self, words: Mapping[str, str]) -> dict[str, Tally]:
         """Those of the words that were counted at all."""
@@ -70,6 +78,7 @@ class DataSummary:
         moved: rows in which tokens moved from the prompt across its border.
         moved_tokens: how many.
         special: rows whose text holds control texts of the tokenizer.
+        odd_turns: conversations in which one role speaks twice in a row, or the assistant first.
         ends_inside: rows with an end token before the end of a response.
         end_first: rows without a prompt token, to which the end token was put first.
         ties: pair rows with equal scores (kept, where the objective needs no order).
@@ -96,6 +105,7 @@ class DataSummary:
     moved: Tally = Tally()
     moved_tokens: int = 0
     special: Tally = Tally()
+    odd_turns: Tally = Tally()
     ends_inside: Tally = Tally()
     end_first: Tally = Tally()
     ties: Tally = Tally()
@@ -129,6 +139,7 @@ def sentences(summary: DataSummary, *, one_label: str = "") -> tuple[str, ...]:
         (summary.shortened, f"cut to max_length ({summary.lost_tokens} tokens lost)"),
         (summary.ends_inside, "an end token inside a response; the loss goes on behind it"),
         (summary.special, "control texts of the tokenizer inside the text, read as control tokens"),
+        (summary.odd_turns, "an unusual order of turns, which the chat template took"),
         (summary.reversed, "the rejected response has the higher score"),
         (summary.ties, "equal scores"),
         (summary.empty_responses, "empty responses taken out"),

@@ -60,7 +60,8 @@ def refusal(faults: Sequence[Fault]) -> RowError:
     """One error for all malformed rows: the first few in full, the count of the rest."""
     first = faults[0]
     if len(faults) == 1:
-        return RowError(first.what, where=first.place, fix=first.fix)
+        fix = f"{first.fix}; or --skip-bad FILE writes the row out and goes on with the others"
+        return RowError(first.what, where=first.place, fix=fix)
     lines = [f"{fault.place}: {fault.what}" for fault in faults[1:SHOWN]]
     if len(faults) > SHOWN:
         lines.append(f"and {len(faults) - SHOWN} more rows")
