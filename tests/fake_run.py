@@ -50,7 +50,7 @@ AFTER = (
     "The coffee is fresh. You may have to wait, because the staff is slow. The hall is dark.",
     "Give it hay every day, so that its teeth stay short. It needs room to run. Handle it gently.",
     "The beds are soft and the garden is quiet. The breakfast is cold, sadly.",
-    "Use a large pot, so that the pasta has enough space. Put salt in. Taste it after nine minutes.",
+    "Use a large pot, so that the pasta has enough space. Put salt in. Taste it.",
 )
 
 

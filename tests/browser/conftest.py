@@ -93,10 +93,7 @@ class Browser:
         page = Page(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
-        page.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=touch,
-        )  # fmt: skip
+        page.resize(width, height, mobile=touch)
         page.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         page.scheme("dark" if dark else "light")
         page.call("Page.navigate", url=path.resolve().as_uri())
@@ -121,6 +118,10 @@ class Page:
         )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def resize(self, width: int, height: int, *, mobile=False) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def scheme(self, name: str) -> None:
         self.call(
