@@ -14,10 +14,10 @@ from truing.core.needs import Needs
 from truing.core.sides import Sides
 from truing.core.view import View
 from truing.objectives.likelihoods import Likelihood, PolicyLogp
-from truing.objectives.links import LARGEST_EXPONENT
 from truing.objectives.objective import Objective, Terms
 from truing.objectives.part import part
 from truing.objectives.pointwise import of_sides
+from truing.objectives.stable import exp
 
 Expectation = Annotated[float, Interval(0.5, 1.0, is_low_open=True, is_high_open=True)]
 _READS = Needs(scores="any", heads=frozenset({"value"}))
@@ -44,8 +44,7 @@ class WeightedLikelihood(Objective):
     def terms(self, view: View) -> Terms:
         """-mean over responses of min(cap, exp(u / temperature)) * likelihood, u detached."""
         sides = view.alone
-        exponent = (_surplus(sides).detach() / self.temperature).clamp(max=LARGEST_EXPONENT)
-        weights = exponent.exp().clamp(max=self.cap)
+        weights = exp(_surplus(sides).detach() / self.temperature).clamp(max=self.cap)
         losses = -weights * self.likelihood(sides)
         loss = losses.sum() / max(view.counts.responses, 1)
         metrics = {"advantage_weight": weights.sum() / max(view.counts.responses, 1)}

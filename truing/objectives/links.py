@@ -12,9 +12,7 @@ from torch import Tensor
 
 from truing.core.knobs import Fraction, NonNegative, OpenFraction, Positive, Real
 from truing.objectives.part import Part, part
-
-# exp stays finite in float32 up to e^88; beyond 80 a link is flat instead of infinite.
-LARGEST_EXPONENT = 80.0
+from truing.objectives.stable import exp, expm1
 
 
 @part
@@ -115,7 +113,7 @@ class ForwardKL(Link):
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
         """1 - exp(-a)."""
-        return -torch.expm1((-a).clamp(max=LARGEST_EXPONENT))
+        return -expm1(-a)
 
 
 @part
@@ -135,7 +133,7 @@ class AlphaDivergence(Link):
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
         """(1 - exp(-alpha a)) / alpha; slope 1 at 0."""
-        return -torch.expm1((-self.alpha * a).clamp(max=LARGEST_EXPONENT)) / self.alpha
+        return -expm1(-self.alpha * a) / self.alpha
 
 
 @part
@@ -148,7 +146,7 @@ class PowerReward(Link):
         """(1 - exp(-alpha a)) / alpha; a where alpha is 0."""
         if self.alpha == 0.0:
             return a
-        return -torch.expm1((-self.alpha * a).clamp(max=LARGEST_EXPONENT)) / self.alpha
+        return -expm1(-self.alpha * a) / self.alpha
 
 
 @part
@@ -157,7 +155,7 @@ class Exp(Link):
 
     def __call__(self, a: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
         """exp(a)."""
-        return a.clamp(max=LARGEST_EXPONENT).exp()
+        return exp(a)
 
 
 @part

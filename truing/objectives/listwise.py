@@ -10,7 +10,6 @@ from abc import abstractmethod
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from truing.core import segments
 from truing.core.knobs import NonNegative, Positive
@@ -20,6 +19,7 @@ from truing.objectives.diagnostics import of_pairs
 from truing.objectives.likelihoods import Likelihood, LogRatio
 from truing.objectives.objective import PAIRS, Objective, Terms
 from truing.objectives.part import Part, part
+from truing.objectives.stable import softplus
 
 
 @part

@@ -9,11 +9,11 @@ from typing import Annotated
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from truing.core.knobs import Interval, OpenFraction, Positive, Real
-from truing.objectives.links import LARGEST_EXPONENT
 from truing.objectives.part import Part, part
+from truing.objectives.stable import exp, softplus
 
 Smoothing = Annotated[float, Interval(0.0, 0.5, is_high_open=True)]
 
@@ -84,7 +84,7 @@ class Exponential(MarginLoss):
 
     def __call__(self, z: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
         """exp(-z)."""
-        return (-z).clamp(max=LARGEST_EXPONENT).exp()
+        return exp(-z)
 
 
 @part
@@ -151,7 +151,7 @@ class LogRatioModulated(MarginLoss):
         """(1 - m) softplus(-z) + m exp(-z), m = sigmoid(z / temperature)."""
         scaled = z / self.temperature
         # m exp(-z) as one exponential: either factor alone overflows for large negative z.
-        blended = (logsigmoid(scaled) - z).clamp(max=LARGEST_EXPONENT).exp()
+        blended = exp(logsigmoid(scaled) - z)
         return torch.sigmoid(-scaled) * softplus(-z) + blended
 
 

@@ -8,7 +8,6 @@ from abc import abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from truing.core.knobs import NonNegative, Positive
 from truing.core.needs import Needs
@@ -16,6 +15,7 @@ from truing.core.sides import Sides
 from truing.objectives.anchors import RunningMean
 from truing.objectives.margins import COUPLED
 from truing.objectives.part import Part, part
+from truing.objectives.stable import softplus
 
 
 @part
