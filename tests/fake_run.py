@@ -191,17 +191,30 @@ def bucket(low, high, pairs, share):
 
 
 DATA = {
-    "train": {
-        "rows": 18240,
-        "used": 18211,
-        "left_out": {"equal_responses": 12, "empty_response": 3, "over_the_limit": 14},
-        "left_out_rows": ["data/blimp/train.jsonl row 812", "data/blimp/train.jsonl row 2210"],
-        "tokens": {"prompt": 218532, "chosen": 631904, "rejected": 602210},
-        "moved_border_tokens": 41,
-        "notes": ["no prompt token and no BOS: the end token was put first"],
-    },
-    "evaluation": {"rows": 1000, "used": 1000, "left_out": {}},
     "max_length": 512,
+    "train": {
+        "rows_read": 18240,
+        "rows": 18211,
+        "pairs": 18211,
+        "responses": 36422,
+        "kinds": {"pair": 18211},
+        "layouts": {"data/blimp/train.jsonl": "pair"},
+        "malformed": {"count": 0, "first": []},
+        "left_out": {
+            "equal": {"count": 12, "first": ["data/blimp/train.jsonl row 812"]},
+            "empty": {"count": 1, "first": ["data/blimp/train.jsonl row 2210"]},
+        },
+        "prompt_tokens": 218532,
+        "response_tokens": 1234114,
+        "longest": 498,
+        "shortened": {"count": 0, "first": []},
+        "moved": {"count": 2, "first": ["data/blimp/train.jsonl row 5", "row 7: 2 tokens"]},
+        "ties": {"count": 0, "first": []},
+        "duplicates": 3,
+        "fingerprint": "9f86d081884c7d65",
+        "notes": [],
+    },
+    "evaluation": None,
 }
 
 

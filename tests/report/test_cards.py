@@ -74,3 +74,8 @@ def test_without_an_evaluation_the_ends_of_the_curves_are_shown():
     assert [(c.title, c.before, c.value) for c in found] == [
         ("Training loss", "0.673", "0.127")  # means of the first and last ten
     ]
+
+
+def test_other_numbers_with_a_start_get_a_plain_card():
+    found = card(right_facts=0.7, right_facts_before=0.55)
+    assert (found.title, found.before, found.value) == ("Right facts", "0.550", "0.700")

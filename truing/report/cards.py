@@ -100,6 +100,12 @@ MEASURES = (
         "Share of held-out pairs whose chosen response lost probability to training.",
         is_share=True,
     ),
+    Measure(
+        "cut",
+        "Responses that ran into the limit",
+        "Share of responses that were cut before they ended.",
+        is_share=True,
+    ),
 )
 
 _CURVE_MEASURES = (
@@ -143,9 +149,22 @@ class Card:
 
 
 def cards(evaluation: Mapping[str, Any]) -> tuple[Card, ...]:
-    """The measures that this evaluation holds, in the order of the table."""
+    """The measures that this evaluation holds, in the order of the table.
+
+    Any other number that has a `NAME_before` gets a plain card after them.
+    """
+    known = {measure.key for measure in MEASURES}
+    others = [key.removesuffix("_before") for key in evaluation if key.endswith("_before")]
+    measures = [
+        *MEASURES,
+        *(
+            Measure(key, key.replace("_", " ").capitalize(), "Before and after training.")
+            for key in others
+            if key not in known
+        ),
+    ]
     return tuple(
-        _card(measure, evaluation) for measure in MEASURES if _get(evaluation, measure.key)
+        _card(measure, evaluation) for measure in measures if _get(evaluation, measure.key)
     )
 
 

@@ -68,7 +68,8 @@ QUESTIONS = (
         "accuracy",
         "How often does the chosen response have the higher reward?",
         "share of pairs",
-        "One half is chance. At the very start rewards are all equal, so the share is 0.",
+        "One half is chance. At the very first step rewards are equal up to rounding, so the share "
+        "says nothing yet.",
         (
             Line("training", "run", "rewards/accuracies"),
             Line("held out", "held_out", held_out="reward_accuracy"),

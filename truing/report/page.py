@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from truing.report.cards import cards, curve_cards, flattened
 from truing.report.collect import Curves, Run, Sample, collect
+from truing.report.data_words import in_words
 from truing.report.figures import curve_figures
 from truing.report.frame import Figure
 from truing.report.held_out import evaluation_figures, sample_figures
@@ -62,7 +63,7 @@ def run_page(run: Run) -> str:
         samples_left_out=max(0, len(run.samples) - MOST_SAMPLES),
         kinds=_kinds(samples),
         orders=_orders(samples),
-        data=run.data,
+        data=in_words(run.data),
         config=run.config,
         config_text=run.config_text,
         made_with=run.made_with,
