@@ -2,5 +2,15 @@
 
 from truing.engine.logps import LOGPS_ONLY, Engine, TokenLogps, TokenRow, Wanted
 from truing.engine.padded import PaddedEngine
+from truing.engine.shared import PackedEngine, SharedEngine
 
-__all__ = ["LOGPS_ONLY", "Engine", "PaddedEngine", "TokenLogps", "TokenRow", "Wanted"]
+__all__ = [
+    "LOGPS_ONLY",
+    "Engine",
+    "PackedEngine",
+    "PaddedEngine",
+    "SharedEngine",
+    "TokenLogps",
+    "TokenRow",
+    "Wanted",
+]

@@ -5,6 +5,7 @@ a float64 model).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -13,6 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from truing.engine.statistics import STATISTICS
+from truing.errors import NeedsError
 
 
 class TokenRow(Protocol):
@@ -43,12 +47,47 @@ class TokenLogps:
     )
 
 
+# Opens a block in which the yielded model is the reference: another model, or the policy with its
+# adapters off.
+LiveReference = Callable[[], AbstractContextManager[torch.nn.Module]]
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """What to compute beside the log-probs of the response tokens."""
+    """What to compute beside the log-probs of the response tokens.
+
+    Args:
+        prompt: log-probs of the prompt's tokens as well, but for each prompt's first.
+        statistics: names of `truing.engine.statistics.STATISTICS`.
+        live_reference: the reference, for the statistics that read one; it runs on the same rows
+            without gradient.
+    """
 
     prompt: bool = False
     statistics: frozenset[str] = frozenset()
+    live_reference: LiveReference | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The statistics in order.
+
+        Raises:
+            NeedsError: an unknown one, or one that reads a reference where there is none.
+        """
+        for name in self.statistics:
+            if name not in STATISTICS:
+                raise NeedsError(
+                    f"needs the vocabulary statistic {name!r}, which no engine computes",
+                    where=name,
+                    fix=f"use one of {', '.join(STATISTICS)}",
+                )
+            if STATISTICS[name].reads_reference and self.live_reference is None:
+                raise NeedsError(
+                    f"the statistic {name!r} needs the reference model at every step",
+                    where=name,
+                    fix="give `live_reference`",
+                )
+        return tuple(sorted(self.statistics))
 
 
 LOGPS_ONLY = Wanted()
@@ -68,20 +107,6 @@ class Engine(Protocol):
     def logps(self, model: torch.nn.Module, rows: Sequence[TokenRow], wanted: Wanted) -> TokenLogps:
         """One forward pass over these rows; the log-probs carry gradient where it is enabled."""
         ...
-
-
-def _log_sum_sq(log_probs: Float[Tensor, "M V"]) -> Float[Tensor, "M"]:
-    return torch.logsumexp(2 * log_probs, dim=-1)
-
-
-def _entropy(log_probs: Float[Tensor, "M V"]) -> Float[Tensor, "M"]:
-    return -(log_probs.exp() * log_probs).sum(dim=-1)
-
-
-# Statistics over the vocabulary that a forward pass of the policy alone can give, by name.
-STATISTICS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {"log_sum_sq": _log_sum_sq, "entropy": _entropy}
-)
 
 
 def response_index(rows: Sequence[TokenRow], device: torch.device) -> tuple[Tensor, Tensor]:

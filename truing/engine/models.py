@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from truing.engine.forward import use_own_attention
 from truing.errors import ModelError
 
 # What transformers raises for a folder, hub name or file that it cannot make a model of.
@@ -73,10 +74,12 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
         ModelError: it cannot be loaded.
     """
     try:
-        # The plain attention of torch on every device: the other paths choose their own.
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     except _LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
+    # Torch's own attention in every plain call, on every device; families with attention of their
+    # own keep it.
+    use_own_attention(model)
     without_dropout(model)
     return model.eval()
 

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from truing.engine.logps import STATISTICS, TokenLogps, TokenRow, Wanted, response_index
+from truing.engine.logps import TokenLogps, TokenRow, Wanted, response_index
+from truing.engine.statistics import STATISTICS
 from truing.errors import FitError
 
 
@@ -48,15 +49,17 @@ class PaddedEngine:
         """See `Engine.logps`."""
         device = next(model.parameters()).device
         ids, mask = _padded(rows, device)
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        # Position i predicts token i + 1; half precision is summed in float32.
-        logits = logits[:, :-1]
-        log_probs = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+        log_probs = _log_probs(model, ids, mask)
         tokens = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
         inside = _response_mask(rows, ids.shape[1], device)[:, 1:]
         response, group = response_index(rows, device)
+        of_responses = log_probs[inside] if wanted.statistics else log_probs
+        of_reference = _reference(wanted, ids, mask)
         statistics = {
-            name: STATISTICS[name](log_probs[inside]) for name in sorted(wanted.statistics)
+            name: STATISTICS[name].value(
+                of_responses, None if of_reference is None else of_reference[inside]
+            )
+            for name in wanted.named
         }
         prompt, prompt_group = _prompt_logps(rows, tokens) if wanted.prompt else (None, None)
         return TokenLogps(
@@ -67,6 +70,19 @@ class PaddedEngine:
             prompt_group=prompt_group,
             statistics=MappingProxyType(statistics),
         )
+
+
+def _log_probs(model: torch.nn.Module, ids: Tensor, mask: Tensor) -> Float[Tensor, "N W-1 V"]:
+    """Position i predicts token i + 1; half precision is summed in float32."""
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+
+
+def _reference(wanted: Wanted, ids: Tensor, mask: Tensor) -> Tensor | None:
+    if wanted.live_reference is None:
+        return None
+    with torch.no_grad(), wanted.live_reference() as reference:
+        return _log_probs(reference, ids, mask)
 
 
 def _too_long(row: TokenRow, tokens: int, budget: int) -> FitError:

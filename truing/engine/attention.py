@@ -1,0 +1,115 @@
+"""Attention of a packed row whose segments form a tree, behind transformers' attention interface.
+
+A model that was set to this implementation behaves as with torch's own attention (`sdpa`) in every
+call without a tree: generation, padded batches, other trainers. H heads, T tokens of the packed
+row, D head size.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from truing.engine import flash, varlen
+from truing.engine.dense import attend_masked, attend_segments
+from truing.engine.tree import SegmentTree
+from truing.errors import ModelError
+
+NAME = "truing"
+TREE = "segment_tree"  # the keyword that brings the tree through the model to this function
+
+Heads = Float[Tensor, "1 H T D"]
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    segment_tree: SegmentTree | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """The attention function; with a tree the mask is the tree's.
+
+    Args:
+        module: the attention layer.
+        query: (B, H, T, D); B is 1 with a tree.
+        key: (B, H', T, D), H' a divisor of H.
+        value: (B, H', T, D').
+        attention_mask: transformers' mask; not read where a tree is given.
+        scaling: factor of the scores; None is D**-0.5.
+        dropout: must be 0 with a tree.
+        sliding_window: a key is seen from fewer than so many tokens on; None: from everywhere.
+        softcap: scores are softcap * tanh(scores / softcap).
+        s_aux: (H,) scores of attention sinks.
+        segment_tree: the segments of a packed row.
+        kwargs: what else transformers hands to an attention function.
+
+    Returns:
+        (B, T, H, D'), contiguous, and None for the weights.
+
+    Raises:
+        ModelError: dropout in a packed row.
+    """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if segment_tree is None:
+        if softcap is None and s_aux is None:
+            return sdpa_attention_forward(
+                module, query, key, value, attention_mask, dropout, scaling, **kwargs
+            )
+        groups = query.shape[1] // key.shape[1]
+        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+        mask = _causal(query, key) if attention_mask is None else attention_mask
+        out = attend_masked(query, key, value, mask, scale, softcap=softcap, sinks=s_aux)
+        return out.transpose(1, 2).contiguous(), None
+    assert query.shape[0] == 1 and query.shape[2] == segment_tree.num_tokens
+    if dropout:
+        raise ModelError(
+            f"has attention dropout {dropout}",
+            where=type(module).__name__,
+            fix="set it to 0: a packed row gives all responses of a prompt the same noise",
+        )
+    query, key, value = _as_autocast(query, key, value)
+    window = None
+    if sliding_window is not None and sliding_window < segment_tree.longest:
+        window = sliding_window
+    if softcap is not None or s_aux is not None:
+        out = attend_segments(
+            query, key, value, segment_tree, scale, window=window, softcap=softcap, sinks=s_aux
+        )
+    elif varlen.can_attend(query, value):
+        out = varlen.attend(query, key, value, segment_tree, scale, window=window)
+    elif window is None and flash.can_attend(query, value):
+        out = flash.attend(query, key, value, segment_tree, scale)
+    else:
+        out = attend_segments(query, key, value, segment_tree, scale, window=window)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _causal(query: Tensor, key: Tensor) -> Tensor:
+    """Where transformers leaves the mask out: a square causal one, or one query that sees all."""
+    square = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
+    return square.tril(key.shape[2] - query.shape[2])[None, None]
+
+
+def _as_autocast(*tensors: Tensor) -> list[Tensor]:
+    """In the dtype of an autocast block, as torch's own attention does."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return list(tensors)
+    return [tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors]
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,0 +1,168 @@
+"""The fast paths: rows packed without padding, prompts once or once a response, a fused head.
+
+M response tokens, L prompt tokens, U distinct predicted tokens, T tokens of the packed row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from truing.engine.forward import Packed, head_of, install
+from truing.engine.fused import KEEP_BYTES, TILE_ELEMENTS, HeadJob
+from truing.engine.layout import PackedRows, copy_prompts, share_prefixes
+from truing.engine.logps import TokenLogps, TokenRow, Wanted, response_index
+from truing.engine.pack import plan_passes, shared_bundles, single_bundles
+
+# Prompts share their first parts in whole blocks: a shared run of a few tokens saves less than the
+# bookkeeping of one more segment costs.
+SHARED_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class SharedEngine:
+    """`prompt | response 1 | ... | response K` in one row, each prompt once, no padding.
+
+    A response sees its prompt and itself. Prompts that begin alike share that part too.
+
+    Args:
+        tokens_per_device: tokens of one forward pass, shared ones counted once.
+        block: prompts share whole blocks of so many tokens.
+        tile_elements: logits that are held at once.
+        keep_bytes: how much of the head's work may be kept for the backward.
+    """
+
+    tokens_per_device: int
+    block: int = SHARED_BLOCK
+    tile_elements: int = TILE_ELEMENTS
+    keep_bytes: int = KEEP_BYTES
+
+    def plan(self, rows: Sequence[TokenRow]) -> list[list[int]]:
+        """See `Engine.plan`: first fit, longest first, rows that begin alike together."""
+        bundles = shared_bundles(rows, self.block, self.tokens_per_device)
+        return plan_passes(rows, bundles, self.tokens_per_device)
+
+    def layout(self, rows: Sequence[TokenRow]) -> PackedRows:
+        """Where each token of the rows stands in the packed row."""
+        return share_prefixes(rows, self.block)
+
+    def logps(self, model: nn.Module, rows: Sequence[TokenRow], wanted: Wanted) -> TokenLogps:
+        """See `Engine.logps`.
+
+        Raises:
+            ModelError: the model has attention of its own, or virtual tokens.
+        """
+        job = HeadJob(wanted.named, None, self.tile_elements, self.keep_bytes)
+        return packed_logps(model, rows, self.layout(rows), wanted, job)
+
+
+@dataclass(frozen=True)
+class PackedEngine:
+    """`prompt | response` after `prompt | response`, no padding, nothing shared.
+
+    Args:
+        tokens_per_device: tokens of one forward pass.
+        tile_elements: logits that are held at once.
+        keep_bytes: how much of the head's work may be kept for the backward.
+    """
+
+    tokens_per_device: int
+    tile_elements: int = TILE_ELEMENTS
+    keep_bytes: int = KEEP_BYTES
+
+    def plan(self, rows: Sequence[TokenRow]) -> list[list[int]]:
+        """See `Engine.plan`: first fit, longest first."""
+        return plan_passes(rows, single_bundles(rows), self.tokens_per_device)
+
+    def layout(self, rows: Sequence[TokenRow]) -> PackedRows:
+        """Where each token of the rows stands in the packed row."""
+        return copy_prompts(rows)
+
+    def logps(self, model: nn.Module, rows: Sequence[TokenRow], wanted: Wanted) -> TokenLogps:
+        """See `Engine.logps`.
+
+        Raises:
+            ModelError: the model has attention of its own, or virtual tokens.
+        """
+        job = HeadJob(wanted.named, None, self.tile_elements, self.keep_bytes)
+        return packed_logps(model, rows, self.layout(rows), wanted, job)
+
+
+def packed_logps(
+    model: nn.Module,
+    rows: Sequence[TokenRow],
+    packed: PackedRows,
+    wanted: Wanted,
+    job: HeadJob,
+) -> TokenLogps:
+    """Log-probs of rows that are laid out already."""
+    install(model)
+    device = next(model.parameters()).device
+    asked = [packed.response_tokens, *([packed.prompt_tokens] if wanted.prompt else [])]
+    # A token that several rows share is computed once and read by each of them.
+    tokens, index = np.unique(np.concatenate(asked), return_inverse=True)
+    inputs = {
+        "input_ids": _tensor(packed.ids, device)[None],
+        "position_ids": _tensor(packed.tree.positions, device)[None],
+    }
+    job = _with_reference(job, wanted, inputs, packed, tokens, device)
+    request = Packed(packed.tree, *_predicted(packed, tokens, device), job)
+    found: Mapping[str, Tensor] = model(**inputs, packed=request)
+    response, group = response_index(rows, device)
+    of_responses = _gather(index[: len(response)], len(tokens), device)
+    prompt = prompt_group = None
+    if wanted.prompt:
+        prompt = found["logps"].index_select(0, _tensor(index[len(response) :], device))
+        prompt_group = _tensor(packed.prompt_rows, device)
+    return TokenLogps(
+        logps=of_responses(found["logps"]),
+        response=response,
+        group=group,
+        prompt=prompt,
+        prompt_group=prompt_group,
+        statistics=MappingProxyType({name: of_responses(found[name]) for name in job.statistics}),
+    )
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
+
+
+def _predicted(
+    packed: PackedRows, tokens: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Who predicts these tokens, and which ids they have; (U,) each."""
+    predictors = packed.tree.predictors[tokens]
+    return _tensor(predictors, device), _tensor(packed.ids[tokens], device)
+
+
+def _gather(index: np.ndarray, count: int, device: torch.device) -> Any:
+    """Reads each response token's value among the distinct ones."""
+    if len(index) == count and bool((index == np.arange(count)).all()):
+        return lambda values: values
+    where = _tensor(index, device)
+    return lambda values: values.index_select(0, where)
+
+
+def _with_reference(
+    job: HeadJob,
+    wanted: Wanted,
+    inputs: Mapping[str, Tensor],
+    packed: PackedRows,
+    tokens: np.ndarray,
+    device: torch.device,
+) -> HeadJob:
+    """The job with the reference's hidden states, where a statistic reads them."""
+    if wanted.live_reference is None:
+        return job
+    with torch.no_grad(), wanted.live_reference() as reference:
+        base = install(reference)
+        request = Packed(packed.tree, *_predicted(packed, tokens, device), None)
+        hidden = reference(**inputs, packed=request)["hidden"]
+        head, module = head_of(base)
+        del module
+        return HeadJob(job.statistics, (hidden, head), job.tile_elements, job.keep_bytes)
