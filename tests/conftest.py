@@ -20,6 +20,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 HF_HOME = Path(tempfile.mkdtemp(prefix="truing-tests-hf-"))
+os.environ["TRUING_CACHE"] = str(HF_HOME / "truing")
 os.environ["HF_HOME"] = str(HF_HOME)  # no test reads or writes the caches of whoever runs it
 
 hypothesis.settings.register_profile(
