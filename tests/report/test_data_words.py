@@ -8,8 +8,15 @@ def test_rows_that_were_met_are_counted_and_named():
 
 def test_what_was_never_met_is_told_in_one_line():
     nothing = {"count": 0, "first": []}
-    found = in_words({"train": {"rows": 7, "ties": nothing, "shortened": nothing}})
-    assert found == {"Trained on": {"rows used": 7, "never met": "equal scores; cut to the limit"}}
+    found = in_words(
+        {"train": {"rows": 7, "ties": nothing, "shortened": nothing, "lost_tokens": 0}}
+    )
+    assert found == {
+        "Trained on": {
+            "rows used": 7,
+            "never met": "equal scores · cut to the limit · tokens cut away",
+        }
+    }
 
 
 def test_unknown_names_stay_and_empty_values_go():

@@ -11,23 +11,23 @@ WORDS = {
     "rows": "rows used",
     "kinds": "of which",
     "layouts": "layout of each file",
-    "malformed": "malformed, left out and written to a file",
+    "malformed": "malformed rows",
     "left_out": "left out",
     "prompt_tokens": "tokens of prompts",
     "response_tokens": "tokens of responses",
     "longest": "longest row, in tokens",
     "shortened": "cut to the limit",
     "lost_tokens": "tokens cut away",
-    "moved": "tokens moved from the prompt into the responses",
+    "moved": "tokens moved from prompt to response",
     "moved_tokens": "tokens that moved",
-    "special": "control texts of the tokenizer inside the text",
+    "special": "control tokens inside the text",
     "odd_turns": "an unusual order of turns",
     "ends_inside": "an end token inside a response",
-    "end_first": "no prompt token; the end token was put first",
+    "end_first": "end token put first for want of a prompt",
     "ties": "equal scores",
     "reversed": "the rejected response has the higher score",
     "empty_responses": "empty responses taken out",
-    "duplicates": "repeat an earlier row",
+    "duplicates": "rows said before",
     "max_length": "limit, in tokens",
     "fingerprint": "fingerprint of the rows",
 }
@@ -46,10 +46,12 @@ def in_words(data: Mapping[str, Any]) -> dict[str, Any]:
                 never.append(words)
         elif isinstance(value, Mapping):
             found[words] = in_words(value)
+        elif value == 0 and not isinstance(value, bool):
+            never.append(words)
         elif value not in (None, [], ()):
             found[words] = value
     if never:
-        found["never met"] = "; ".join(never)
+        found["never met"] = " · ".join(never)
     return found
 
 

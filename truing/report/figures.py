@@ -55,6 +55,8 @@ def _both(training: str, held_out: str = "") -> tuple[Line, Line]:
     )
 
 
+_FEW_STEPS = 10
+
 QUESTIONS = (
     Question(
         "loss",
@@ -168,6 +170,8 @@ def _ask(question: Question, training: Curves, evaluations: Curves) -> Figure | 
     plot = figure_of(traces, "optimizer step", question.unit, is_share=question.is_share)
     last = max([0.0, *training.step[-1:], *evaluations.step[-1:]])
     plot.update_xaxes(range=[-0.015 * last, 1.015 * last], rangemode="nonnegative")
+    if last <= _FEW_STEPS:
+        plot.update_xaxes(dtick=1)  # there is no half a step
     if question.level is not None:
         draw_level(plot, question.level)
     if question.is_wide:
