@@ -25,6 +25,11 @@ from truing.objectives.combine import (
     Harmonic,
     One,
 )
+from truing.objectives.coupled import (
+    Gradients,
+    gradients,
+    injected,
+)
 from truing.objectives.emphasis import (
     Emphasis,
     Even,
@@ -167,6 +172,7 @@ __all__ = [
     "Exponential",
     "Focal",
     "ForwardKL",
+    "Gradients",
     "Harmonic",
     "Hinge",
     "JensenShannon",
@@ -240,4 +246,6 @@ __all__ = [
     "WinRate",
     "Within",
     "Zero",
+    "gradients",
+    "injected",
 ]

@@ -16,7 +16,7 @@ from truing.core.view import View
 from truing.objectives.likelihoods import Likelihood, PolicyLogp
 from truing.objectives.objective import Objective, Terms
 from truing.objectives.part import part
-from truing.objectives.pointwise import of_sides
+from truing.objectives.pointwise import by_pair
 from truing.objectives.stable import exp
 
 Expectation = Annotated[float, Interval(0.5, 1.0, is_low_open=True, is_high_open=True)]
@@ -44,11 +44,12 @@ class WeightedLikelihood(Objective):
     def terms(self, view: View) -> Terms:
         """-mean over responses of min(cap, exp(u / temperature)) * likelihood, u detached."""
         sides = view.alone
-        weights = exp(_surplus(sides).detach() / self.temperature).clamp(max=self.cap)
+        weights = exp(_surplus(sides).detach() / self.temperature)
+        weights = weights if self.cap is None else weights.clamp(max=self.cap)
         losses = -weights * self.likelihood(sides)
         loss = losses.sum() / max(view.counts.responses, 1)
         metrics = {"advantage_weight": weights.sum() / max(view.counts.responses, 1)}
-        return Terms(loss, of_sides(losses, view), metrics, view.state)
+        return Terms(loss, by_pair(losses, view).mean(dim=1), metrics, view.state)
 
 
 @part
@@ -73,10 +74,12 @@ class Expectile(Objective):
         surplus = _surplus(view.alone)
         losses = torch.where(surplus < 0, 1 - self.tau, self.tau) * surplus**2
         loss = losses.sum() / max(view.counts.responses, 1)
-        return Terms(loss, of_sides(losses, view), {"value_loss": loss.detach()}, view.state)
+        return Terms(
+            loss, by_pair(losses, view).mean(dim=1), {"value_loss": loss.detach()}, view.state
+        )
 
 
 def _surplus(sides: Sides) -> Float[Tensor, "S"]:
     """Score minus value of each response."""
     values = sides.view.head("value")[sides.response]
-    return sides.view.need("scores")[sides.response].to(values.dtype) - values
+    return sides.view.need("scores").detach()[sides.response].to(values.dtype) - values

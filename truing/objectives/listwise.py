@@ -19,6 +19,7 @@ from truing.objectives.diagnostics import of_pairs
 from truing.objectives.likelihoods import Likelihood, LogRatio
 from truing.objectives.objective import PAIRS, Objective, Terms
 from truing.objectives.part import Part, part
+from truing.objectives.pointwise import by_pair
 from truing.objectives.stable import softplus
 
 
@@ -114,18 +115,18 @@ class Listwise(Objective):
         rewards = self.beta * self.likelihood(sides)
         target = segments.log_softmax(self._scores(view, rewards), group, view.num_groups)
         losses = self.loss(rewards, target, group, view.num_groups)
-        of_response = rewards.new_zeros(view.num_responses)
-        of_response[sides.response] = rewards.detach()
+        both = by_pair(rewards, view)
         return Terms(
             losses.sum() / max(view.counts.groups, 1),
             _spread_over_pairs(losses.detach(), view),
-            of_pairs(of_response[view.sides.response], view.sides),
+            of_pairs(both.T.reshape(-1), view.sides),
             view.state,
+            both,
         )
 
     def _scores(self, view: View, like: Tensor) -> Float[Tensor, "N"]:
         response = view.alone.response
-        scores = view.need("scores")[response].to(like.dtype)
+        scores = view.need("scores").detach()[response].to(like.dtype)
         is_first = segments.positions(view.group[response], view.num_groups) == 0
         return (scores + self.first_bonus * is_first) / self.temperature
 

@@ -183,7 +183,8 @@ class Sum(Objective):
             loss, per_pair = loss + other.loss, per_pair + other.per_pair
         for term, own_terms in zip(self.summands, parts, strict=True):
             state = state.taking(term.needs.state, own_terms.state)
-        return Terms(loss, per_pair, metrics, state)
+        rewards = next((own.rewards for own in parts if own.rewards is not None), None)
+        return Terms(loss, per_pair, metrics, state, rewards)
 
     @property
     def name(self) -> str:

@@ -67,7 +67,7 @@ class ScoreGap(Offset):
 
     def __call__(self, sides: Sides) -> Float[Tensor, "P"]:
         """weight * f(s_chosen, s_rejected)."""
-        scores = sides.view.need("scores")[sides.response].to(sides.view.policy.dtype)
+        scores = sides.view.need("scores").detach()[sides.response].to(sides.view.policy.dtype)
         return self.weight * _SCALES[self.scale](*sides.halves(scores))
 
 

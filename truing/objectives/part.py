@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
 
 from jaxtyping import Float
@@ -52,7 +52,7 @@ class Part(ABC):  # noqa: B024  (what is abstract is the kinds below)
         """What this part itself reads, its own parts left out."""
         return Needs()
 
-    @property
+    @cached_property
     def needs(self) -> Needs:
         """What this part and all its parts read."""
         needs = self.own_needs()
@@ -75,7 +75,7 @@ class Part(ABC):  # noqa: B024  (what is abstract is the kinds below)
             sides: of the step; their view holds the state before it.
         """
         state = sides.view.state
-        for child in self.children():
+        for child in self.children() if self.needs.state else ():
             state = state.taking(child.needs.state, child.next_state(likelihood, sides))
         return state
 

@@ -65,18 +65,19 @@ class Pointwise(Objective):
         metrics = dict(of_responses(rewards, is_desirable, view))
         if self.anchor != NoAnchor():
             metrics["anchor"] = anchor * (sides.count / max(view.counts.responses, 1))
-        return Terms(losses.sum() / max(size, 1), of_sides(losses, view), metrics, state)
+        loss, both = losses.sum() / max(size, 1), by_pair(rewards, view)
+        return Terms(loss, by_pair(losses, view).mean(dim=1), metrics, state, both)
 
     def _weights(self, is_desirable: Tensor, like: Tensor) -> Float[Tensor, "S"]:
         others = 0.0 if self.is_desirable_only else self.undesirable_weight
         return torch.where(is_desirable, self.desirable_weight, others).to(like.dtype)
 
 
-def of_sides(losses: Float[Tensor, "S"], view: View) -> Float[Tensor, "P"]:
-    """The mean of the losses of each pair's two responses, detached."""
-    by_response = losses.new_zeros(view.num_responses)
-    by_response[view.alone.response] = losses.detach()
-    return by_response[view.pairs].mean(dim=1)
+def by_pair(values: Float[Tensor, "S"], view: View) -> Float[Tensor, "P 2"]:
+    """Values of responses standing alone, at the two responses of each pair; detached."""
+    by_response = values.new_zeros(view.num_responses)
+    by_response[view.alone.response] = values.detach()
+    return by_response[view.pairs]
 
 
 def _labels(view: View) -> Tensor:

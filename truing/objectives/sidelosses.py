@@ -86,7 +86,7 @@ class WinRate(SideLoss):
         """share * [((w - (P_w - 1/2)) / unit)^2 + ((l - (P_l - 1/2)) / unit)^2]."""
         up, down = torch.full_like(chosen, 0.5), torch.full_like(rejected, -0.5)
         if not self.is_hard:
-            wins = sides.view.need("win_probability").to(chosen.dtype)
+            wins = sides.view.need("win_probability").detach().to(chosen.dtype)
             up, down = sides.halves(wins[sides.response] - 0.5)
         if self.is_single:
             down = -up

@@ -21,7 +21,7 @@ Divergence = Literal["reverse_kl", "forward_kl", "js", "alpha"]
 @recipe(
     source="arXiv:2309.16240; code alecwangcq/f-divergence-dpo",
     limits={"dpo": {"divergence": "reverse_kl"}},
-    when={"alpha": {"divergence": "alpha"}},
+    when={"alpha": {"divergence": "alpha", "alpha": 0.3}},
 )
 def f_dpo(
     beta: Positive = 0.1, divergence: Divergence = "reverse_kl", alpha: OpenFraction | None = None

@@ -39,11 +39,9 @@ HINTS = {
 
 def names() -> dict[str, Callable[..., Any]]:
     """All that an objective's expression may call: recipes, and the parts they are made of."""
-    kinds = {name: getattr(objectives, name) for name in objectives.__all__}
-    is_made = {
-        name: issubclass(kind, Part) and not isabstract(kind) for name, kind in kinds.items()
-    }
-    parts = {name: kind for name, kind in kinds.items() if is_made[name]}
+    public = {name: getattr(objectives, name) for name in objectives.__all__}
+    kinds = {name: kind for name, kind in public.items() if isinstance(kind, type)}
+    parts = {n: k for n, k in kinds.items() if issubclass(k, Part) and not isabstract(k)}
     return {**parts, **{name: recipe.function for name, recipe in SHELF.items()}}
 
 
