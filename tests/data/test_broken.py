@@ -74,7 +74,10 @@ READ = {
     "empty-answers.jsonl": (2, ["an empty response: 2 rows", "rows 2, 3"]),
     "not-a-gzip.jsonl.gz": (5, ["is not gzip"]),
     "scores-reversed.jsonl": (5, ["higher score: 1 row", "row 3", "equal scores: 1 row", "row 5"]),
-    "long-answer.jsonl": (2, ["more tokens than max_length: 1 row", "row 2: prompt 7, responses 2"]),
+    "long-answer.jsonl": (
+        2,
+        ["more tokens than max_length: 1 row", "row 2: prompt 7, responses 2"],
+    ),
     "long-prompt.jsonl": (1, ["more tokens than max_length: 1 row", "row 2: prompt 18002"]),
     "prompt-inside-answers.jsonl": (4, []),
     "one-label-only.jsonl": (6, ["no row is labelled undesirable"]),

@@ -14,12 +14,13 @@ import numpy as np
 from truing.core.needs import Needs
 from truing.core.progress import SILENT, Progress
 from truing.data.examples import Example
-from truing.data.limits import POLICIES, Truncation, fit
+from truing.data.limits import POLICIES, Fitted, Truncation, fit
 from truing.data.reading import RowReader
 from truing.data.rows import Row, odd_turn, spoken
 from truing.data.signal import REASONS, check_row, order_of, silence_of, without_empty
 from truing.data.sources import Data
 from truing.data.summary import DataSummary, Tallies, left_out_sentences, sentences
+from truing.data.table import Collector, ExampleTable
 from truing.data.tokenise import TokenisedRow, Tokeniser
 from truing.data.where import Fault, refusal
 from truing.errors import ConfigError, RowError
@@ -82,21 +83,23 @@ def prepare(
     )
     maker = _Maker(Tokeniser(tokenizer), tokenizer.bos_token_id, max_length, truncation, needs)
     faults: list[Fault] = []
-    examples: list[Example] = []
+    collector = Collector()
     rows = iter(reader)
     chunk = list(islice(rows, _CHUNK))
     with progress.task(total=reader.num_rows, description="reading and tokenising") as task:
         while chunk:
             made = maker.make(chunk)
             faults += [item for item in made if isinstance(item, Fault)]
-            examples += [item for item in made if isinstance(item, Example)]
+            for item in made:
+                if isinstance(item, Example):
+                    collector.add(item)
             task.advance(len(chunk))
             chunk = list(islice(rows, _CHUNK))
     if faults and skip_bad is None:
         raise refusal(faults)
     if skip_bad is not None:
         write_faults(Path(skip_bad), [*reader.faults, *faults])
-    return _finish(maker, reader, examples, faults, strict=strict)
+    return _finish(maker, reader, collector.table(), faults, strict=strict)
 
 
 def write_faults(path: Path, faults: Sequence[Fault]) -> None:
@@ -175,8 +178,7 @@ class _Maker:
         if item.row.kind != "unpaired" and not pairs:
             self.tallies.add("equal", where)
             return None
-        self._count(item, fitted.lost, where)
-        self.kinds[item.row.kind] += 1
+        self._count(item, fitted, len(pairs))
         labels = self._labels(item.row)
         self.labels.update(labels or ())
         return Example(
@@ -196,18 +198,25 @@ class _Maker:
             return (True, False)
         return None if row.label is None else (row.label,)
 
-    def _count(self, item: TokenisedRow, lost: int, where: Any) -> None:
-        self.sums["lost"] += lost
+    def _count(self, item: TokenisedRow, fitted: Fitted, num_pairs: int) -> None:
+        lengths = [len(response) for response in fitted.responses]
+        self.kinds[item.row.kind] += 1
+        self.sums["lost"] += fitted.lost
         self.sums["moved"] += item.moved
+        self.sums["pairs"] += num_pairs
+        self.sums["responses"] += len(lengths)
+        self.sums["prompt_tokens"] += len(fitted.prompt)
+        self.sums["response_tokens"] += sum(lengths)
+        self.sums["longest"] = max(self.sums["longest"], len(fitted.prompt) + max(lengths))
         facts = {
-            "shortened": lost > 0,
+            "shortened": fitted.lost > 0,
             "moved": item.moved > 0,
             "ends_inside": item.num_ends_inside > 0,
             "end_first": item.end_was_put_first,
         }
         for word, is_so in facts.items():
             if is_so:
-                self.tallies.add(word, where)
+                self.tallies.add(word, item.row.where)
 
 
 def _pairs(row: Row, responses: Sequence[np.ndarray]) -> tuple[tuple[int, int], ...]:
@@ -227,7 +236,7 @@ def _pairs(row: Row, responses: Sequence[np.ndarray]) -> tuple[tuple[int, int], 
 def _finish(
     maker: _Maker,
     reader: RowReader,
-    examples: Sequence[Example],
+    examples: ExampleTable,
     faults: Sequence[Fault],
     *,
     strict: bool,
@@ -256,15 +265,15 @@ def _finish(
     summary = DataSummary(
         rows_read=reader.num_read,
         rows=len(examples),
-        pairs=sum(len(example.pairs) for example in examples),
-        responses=sum(len(example.responses) for example in examples),
+        pairs=maker.sums["pairs"],
+        responses=maker.sums["responses"],
         kinds=dict(maker.kinds),
         layouts=reader.layouts,
         malformed=tallies["malformed"],
         left_out=left_out,
-        prompt_tokens=sum(len(example.prompt) for example in examples),
-        response_tokens=sum(len(r) for example in examples for r in example.responses),
-        longest=max(len(e.prompt) + max(map(len, e.responses)) for e in examples),
+        prompt_tokens=maker.sums["prompt_tokens"],
+        response_tokens=maker.sums["response_tokens"],
+        longest=maker.sums["longest"],
         shortened=tallies["shortened"],
         lost_tokens=maker.sums["lost"],
         moved=tallies["moved"],
@@ -277,7 +286,7 @@ def _finish(
         reversed=tallies["reversals"],
         empty_responses=tallies["empty_responses"],
         duplicates=reader.num_duplicates,
-        fingerprint=_fingerprint(examples),
+        fingerprint=hashlib.blake2b(examples.row_ids.tobytes(), digest_size=16).hexdigest(),
     )
     notes = (*reader.notes, *sentences(summary, one_label=_one_label(maker.labels)))
     return Prepared(examples, replace(summary, notes=notes))
@@ -288,8 +297,3 @@ def _one_label(labels: set[bool]) -> str:
         return ""
     missing = "desirable" if labels == {False} else "undesirable"
     return f"no row is labelled {missing}: weights of the two classes cannot follow from counts"
-
-
-def _fingerprint(examples: Sequence[Example]) -> str:
-    ids = np.array([example.row_id for example in examples], dtype=np.int64)
-    return hashlib.blake2b(ids.tobytes(), digest_size=16).hexdigest()

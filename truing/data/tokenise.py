@@ -1,13 +1,15 @@
 """Where the prompt ends and the response begins, in tokens."""
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from truing.data.cache import TokenCache
 from truing.data.examples import Ids
 from truing.data.rows import Row
 from truing.data.template import Renderer
@@ -60,13 +62,33 @@ class Tokeniser:
             ids.pop()  # some tokenizers put an end token behind everything
         self._begin = ids
         self._fast = _plain_copy(tokenizer) if tokenizer.is_fast else None
+        self._cache = TokenCache(self._key()) if self._fast is not None else None
 
     def rows(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
-        """Ids of some rows; a row that the template refuses is a fault.
+        """Ids of some rows, from the cache where they lie there.
+
+        A row that the template refuses is a fault.
 
         Raises:
             ModelError: conversations, and no chat template.
         """
+        path = self._cache.path(rows) if self._cache is not None else None
+        found = None if path is None else _unpacked(rows, TokenCache.load(path))
+        if found is not None:
+            return list(found)
+        results = self._computed(rows)
+        good = [item for item in results if isinstance(item, TokenisedRow)]
+        if path is not None and len(good) == len(results):
+            TokenCache.save(path, _packed(good))
+        return results
+
+    def _key(self) -> bytes:
+        """Of everything that the ids depend on beside the text."""
+        assert self._fast is not None
+        parts = (self._fast.to_str(), self._tokenizer.chat_template, self._end, self._begin)
+        return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+
+    def _computed(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
         rendered: list[Any] = []
         for row in rows:
             try:
@@ -117,6 +139,40 @@ class Tokeniser:
         if self._fast is not None:
             return [e.ids for e in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
         return self._tokenizer(texts, add_special_tokens=False).input_ids
+
+
+def _packed(rows: Sequence[TokenisedRow]) -> dict[str, np.ndarray]:
+    """Rows as a few arrays, for the cache."""
+    speeches = [speech for row in rows for speech in (row.prompt, *row.responses)]
+    return {
+        "ids": np.concatenate(speeches),
+        "lengths": np.array([len(speech) for speech in speeches]),
+        "facts": np.array([(r.moved, r.end_was_put_first, r.num_ends_inside) for r in rows]),
+    }
+
+
+def _unpacked(
+    rows: Sequence[Row], arrays: dict[str, np.ndarray] | None
+) -> Iterator[TokenisedRow] | None:
+    """The inverse of `_packed`; None where the arrays are not those of these rows."""
+    if arrays is None or set(arrays) != {"ids", "lengths", "facts"}:
+        return None
+    ids, lengths, facts = arrays["ids"], arrays["lengths"], arrays["facts"]
+    wanted = sum(1 + len(row.responses) for row in rows)
+    if len(lengths) != wanted or lengths.sum() != len(ids) or facts.shape != (len(rows), 3):
+        return None
+    speeches = iter(np.split(ids, np.cumsum(lengths)[:-1]))
+    return (
+        TokenisedRow(
+            row,
+            next(speeches),
+            tuple(next(speeches) for _ in row.responses),
+            int(moved),
+            bool(end_first),
+            int(ends_inside),
+        )
+        for row, (moved, end_first, ends_inside) in zip(rows, facts, strict=True)
+    )
 
 
 def common_length(one: list[int], other: list[int]) -> int:
