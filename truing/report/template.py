@@ -3,13 +3,13 @@
 import base64
 import hashlib
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-import truing
 from truing.report.colours import css_variables
 from truing.report.numbers import MINUS, brief, number, signed
 from truing.report.visible import shortened, visible
@@ -34,7 +34,7 @@ def render(template: str, scripts: tuple[str, ...], **context: Any) -> str:
         .get_template(template)
         .render(
             **context,
-            version=truing.__version__,
+            version=metadata.version("truing"),
             style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
             colours_light=Markup(css_variables("light")),
             colours_dark=Markup(css_variables("dark")),
