@@ -15,7 +15,7 @@ from truing.world.prompts import Prompt, aspect_of, read_prompt
 from truing.world.sentences import Meaning, plain, understand
 
 SCALE = 4.0
-COURTESY = 0.2
+COURTESY = 0.15
 NOTHING_USEFUL = -0.6
 USEFUL_AT_MOST = 4
 """From the fifth useful sentence on, a reader gains nothing."""
