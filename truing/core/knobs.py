@@ -119,7 +119,7 @@ def described(kind: Any) -> str:
     """A knob's type in words, with its range or choices."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        ranges = [str(r) for r in arguments[1:] if isinstance(r, Interval)]
+        ranges = [str(r) for r in arguments[1:] if isinstance(r, Interval) and r != Interval()]
         return ", ".join([described(arguments[0]), *ranges])
     if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))

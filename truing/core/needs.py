@@ -14,6 +14,32 @@ Level = TypeVar("Level", bound=str)
 _REFERENCE_ORDER: tuple[ReferenceNeed, ...] = ("none", "sums", "tokens")
 _SCORE_ORDER: tuple[ScoreNeed, ...] = ("none", "any", "ordered", "positive")
 
+_REFERENCE_WORDS: dict[ReferenceNeed, str] = {
+    "none": "no reference",
+    "sums": "log-probs of {}, summed over each response",
+    "tokens": "log-probs of {} for each token",
+}
+_SCORE_WORDS: dict[ScoreNeed, str] = {
+    "none": "no scores",
+    "any": "scores of the responses",
+    "ordered": "scores, the chosen response's strictly higher",
+    "positive": "scores above zero, the chosen response's strictly higher",
+}
+
+_ROW_WORDS: dict[ResponseKind, str] = {
+    "pairs": "pairs",
+    "kwise": "K-wise rows",
+    "unpaired": "unpaired rows",
+}
+
+
+def _rows(kinds: frozenset[ResponseKind]) -> str:
+    return " or ".join(words for kind, words in _ROW_WORDS.items() if kind in kinds)
+
+
+def _counted(references: int) -> str:
+    return "the reference" if references == 1 else f"{references} references"
+
 
 def _stronger(order: tuple[Level, ...], one: Level, other: Level) -> Level:
     return order[max(order.index(one), order.index(other))]
@@ -60,6 +86,29 @@ class Needs:
     responses: frozenset[ResponseKind] = frozenset({"pairs", "kwise", "unpaired"})
     couples: Literal["pair", "batch"] = "pair"
     state: frozenset[str] = frozenset()
+
+    def sentences(self) -> tuple[str, ...]:
+        """What has to be there, each in words; nothing where pairs of any kind are enough."""
+        said = {
+            _REFERENCE_WORDS[self.reference].format(_counted(self.references)): self.references,
+            "the reference runs at every step": self.live_reference,
+            _SCORE_WORDS[self.scores]: self.scores != "none",
+            "labels, desirable or not (of pairs: chosen or rejected)": self.labels,
+            "win probabilities of the responses": self.win_probability,
+            "log p_ref(y), the reference without the prompt": self.unconditional_reference,
+            "another row's answer to each prompt": self.mismatched_responses,
+            "log-probs of the prompt's tokens": self.prompt,
+            _rows(self.responses): len(self.responses) < len(_ROW_WORDS),
+            "the whole optimizer step at once (two passes)": self.couples == "batch",
+        }
+        for kind, names in (
+            ("vocabulary statistic", self.vocabulary_statistics),
+            ("auxiliary source", self.auxiliary),
+            ("head on the prompt's last token", self.heads),
+            ("running value", self.state),
+        ):
+            said |= {f"{kind} {name!r}": True for name in sorted(names)}
+        return tuple(sentence for sentence, is_needed in said.items() if is_needed)
 
     def __or__(self, other: Needs) -> Needs:
         """What both together need; `responses` is what both can read."""

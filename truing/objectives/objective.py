@@ -48,10 +48,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Origin:
-    """The recipe call that made an objective."""
+    """The recipe call that made an objective, and what the recipe says of it."""
 
     name: str
     arguments: tuple[tuple[str, Any], ...]
+    idea: str = ""
+    formula: str = ""
+    source: str = ""
 
     def __str__(self) -> str:
         texts = [

@@ -28,10 +28,13 @@ from truing.recipes.sampo import sampled, sampo
 from truing.recipes.selfplay import rebel, sppo
 from truing.recipes.sft import sft
 from truing.recipes.shapes import discopop, focalpo, gpo, spo
+from truing.recipes.shelf import Entry, Knob, shelf
 from truing.recipes.simpo import alphapo, simper, simpo
 from truing.recipes.vocabulary import tdpo, wpo
 
 __all__ = [
+    "Entry",
+    "Knob",
     "alpha_dpo",
     "alphapo",
     "aot",
@@ -85,6 +88,7 @@ __all__ = [
     "sampled",
     "sampo",
     "sft",
+    "shelf",
     "simper",
     "simpo",
     "slic",

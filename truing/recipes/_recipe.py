@@ -71,6 +71,12 @@ class Recipe:
         """The docstring's first line."""
         return inspect.getdoc(self.function).splitlines()[0]  # pyright: ignore[reportOptionalMemberAccess]
 
+    @property
+    def formula(self) -> str:
+        """The docstring's indented block: the loss in ASCII."""
+        lines = inspect.getdoc(self.function).split("Args:")[0].splitlines()  # pyright: ignore[reportOptionalMemberAccess]
+        return "\n".join(line.strip() for line in lines[1:] if line.startswith("    "))
+
     def build(self, **knobs: Any) -> Objective:
         """The objective with these knobs, the example's values for those that have no default."""
         return self.function(**{**self.example, **knobs})
@@ -104,10 +110,11 @@ def recipe(
             }
             made = function(**full, **given)  # pyright: ignore[reportCallIssue]
             order = [(knob, given[knob]) for knob in parameters if knob in given]
-            return made_by(made, Origin(name, tuple(order)))
+            origin = Origin(name, tuple(order), entry.idea, entry.formula, entry.source)
+            return made_by(made, origin)
 
         assert name not in SHELF, f"two recipes are called {name}"
-        SHELF[name] = Recipe(name, call, source, limits, when, example)
+        SHELF[name] = entry = Recipe(name, call, source, limits, when, example)
         return call
 
     return shelve
