@@ -70,7 +70,9 @@ class _TreeAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
         (grad,) = grad_outputs
         query, key, value, out, lse = ctx.saved_tensors
         keys, values = _repeat(key, ctx.times), _repeat(value, ctx.times)

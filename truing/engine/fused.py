@@ -144,7 +144,9 @@ class _FusedHead(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         grad, *more = grad_outputs
         hidden, weight, bias, targets = ctx.saved_tensors
         run = _Run(hidden.to(ctx.dtype), weight.to(ctx.dtype), bias, targets, ctx.head, ctx.job)

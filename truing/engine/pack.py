@@ -1,4 +1,4 @@
-"""Which rows go into which forward pass: first fit, longest first; what begins alike stays close."""
+"""Which rows go into which forward pass: first fit, longest first, like beginnings together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
