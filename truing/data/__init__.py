@@ -1,5 +1,6 @@
 """Rows of any layout in, token ids out; nothing silently lost."""
 
+from truing.data.beside import mismatched_responses, partners, prepare_auxiliary
 from truing.data.examples import Example
 from truing.data.limits import Truncation
 from truing.data.preparation import Prepared, prepare
@@ -24,6 +25,9 @@ __all__ = [
     "Truncation",
     "Where",
     "check_needs",
+    "mismatched_responses",
+    "partners",
     "prepare",
+    "prepare_auxiliary",
     "read_rows",
 ]

@@ -17,7 +17,7 @@ from truing.data.examples import Example
 from truing.data.limits import POLICIES, Fitted, Truncation, fit
 from truing.data.reading import RowReader
 from truing.data.rows import Row, odd_turn, spoken
-from truing.data.signal import REASONS, check_row, order_of, silence_of, without_empty
+from truing.data.signal import REASONS, check_row, learned, order_of, silence_of, without_empty
 from truing.data.sources import Data
 from truing.data.summary import DataSummary, Tallies, left_out_sentences, sentences
 from truing.data.table import Collector, ExampleTable
@@ -81,7 +81,9 @@ def prepare(
     reader = RowReader(
         source, columns=columns, is_auxiliary=is_auxiliary, skips_bad=skip_bad is not None
     )
-    maker = _Maker(Tokeniser(tokenizer), tokenizer.bos_token_id, max_length, truncation, needs)
+    maker = _Maker(
+        Tokeniser(tokenizer), tokenizer.bos_token_id, max_length, truncation, needs, is_auxiliary
+    )
     faults: list[Fault] = []
     collector = Collector()
     rows = iter(reader)
@@ -125,6 +127,7 @@ class _Maker:
     max_length: int
     truncation: Truncation
     needs: Needs
+    is_auxiliary: bool
     tallies: Tallies = field(default_factory=Tallies)
     sums: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -146,6 +149,11 @@ class _Maker:
             full = without_empty(row)
             if full is not row:
                 self.tallies.add("empty_responses", row.where)
+            if self.is_auxiliary:
+                full = learned(full)
+                if full is None:
+                    self.tallies.add("undesirable", row.where)
+                    continue
             reason = silence_of(full, self.needs)
             if reason is not None:
                 self.tallies.add(reason, row.where)

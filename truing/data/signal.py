@@ -31,6 +31,7 @@ REASONS = {
     "reversed": "a higher score for the rejected response, and the objective needs an order",
     "not_positive": "a score that is not above zero, and the objective needs them so",
     "no_pair": "no two responses that the scores set apart",
+    "undesirable": "labelled undesirable, and this source is to be learned",
     "too_long": "more tokens than max_length",
 }
 """Why a row is left out, by the word that `data.json` uses."""
@@ -95,6 +96,21 @@ def without_empty(row: Row) -> Row:
         responses=tuple(row.responses[i] for i in kept),
         scores=pick(row.scores),
         win_probability=pick(row.win_probability),
+    )
+
+
+def learned(row: Row) -> Row | None:
+    """What is to be learned of a row of an auxiliary source: one response, and no other.
+
+    Of a pair the chosen response, of K responses the best, of an unpaired row its response, or
+    nothing where it is labelled undesirable.
+    """
+    if row.kind == "unpaired":
+        return None if row.label is False else replace(row, label=None)
+    order = (1.0, 0.0) if row.kind == "pair" else (order_of(row) or (1.0,) * len(row.responses))
+    best = order.index(max(order))
+    return replace(
+        row, kind="unpaired", responses=(row.responses[best],), scores=None, win_probability=None
     )
 
 

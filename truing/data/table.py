@@ -152,7 +152,9 @@ class Collector:
             self._write()
         self._file.flush()
         # The file has no name any more; the map keeps it, and it goes with the process.
-        return np.asarray(np.memmap(self._file, dtype=np.int32, mode="r+"))
+        ids = np.asarray(np.memmap(self._file, dtype=np.int32, mode="r+"))
+        self._file.close()
+        return ids
 
     def table(self) -> ExampleTable:
         """All examples that were added."""
