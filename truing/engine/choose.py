@@ -26,11 +26,20 @@ ENGINES: Mapping[str, Callable[[int], Engine]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine, its name, and one sentence on why it is this one."""
+    """An engine, and why it is this one.
+
+    Args:
+        engine: proved exact on the model.
+        name: its value of the key `engine`.
+        note: one line for the user.
+        reason: why it is not a faster one, as the end of a sentence; empty where it is the fastest
+            or the one asked for.
+    """
 
     engine: Engine
     name: str
     note: str
+    reason: str = ""
 
 
 def choose_engine(
@@ -61,7 +70,8 @@ def choose_engine(
         fault = fault_of(_for_probe(engine), model, rows, autocast)
         if not fault:
             before = "".join(f"; not {other}, as {why}" for other, why in faults.items())
-            return EngineChoice(engine, name, f"engine: {name}, proved exact on this model{before}")
+            note = f"engine: {name}, proved exact on this model{before}"
+            return EngineChoice(engine, name, note, "; ".join(faults.values()))
         faults[name] = fault
     why = next(iter(faults.values()))
     if kind != "auto":
@@ -71,7 +81,7 @@ def choose_engine(
             fix="use engine=auto, which takes the fastest exact one",
         )
     padded = PaddedEngine(tokens_per_device)
-    return EngineChoice(padded, "padded", f"engine: padded, as {why}")
+    return EngineChoice(padded, "padded", f"engine: padded, as {why}", why)
 
 
 def _for_probe(engine: FastEngine) -> FastEngine:

@@ -1,0 +1,51 @@
+"""`truing doctor --engine`: which engine a family of models gets, on the installed versions."""
+
+from dataclasses import dataclass
+
+from truing.core.progress import SILENT, Progress
+from truing.engine.architectures import ARCHITECTURES, Architecture
+from truing.engine.choose import choose_engine
+
+# Of the tiny models' forward passes; the probe's rows have 30 tokens.
+TOKENS = 1000
+
+
+@dataclass(frozen=True)
+class ArchitectureLine:
+    """What `engine: auto` takes for one family.
+
+    Args:
+        name: transformers' `model_type`, with a word behind it for a variant.
+        engine: `shared`, `packed` or `padded`.
+        reason: why it is not the fastest; empty where it is.
+        is_expected: whether it is what Truing was tested with.
+    """
+
+    name: str
+    engine: str
+    reason: str
+    is_expected: bool
+
+
+def architecture_table(progress: Progress = SILENT) -> tuple[ArchitectureLine, ...]:
+    """The start-up probe's word on a tiny random model of every family."""
+    shown = progress.track(
+        ARCHITECTURES, total=len(ARCHITECTURES), description="families of models"
+    )
+    return tuple(_line(architecture) for architecture in shown)
+
+
+def _line(architecture: Architecture) -> ArchitectureLine:
+    choice = choose_engine("auto", architecture.build(), TOKENS)
+    return ArchitectureLine(
+        architecture.name,
+        choice.name,
+        choice.reason,
+        (choice.name == "shared") == architecture.shares,
+    )
+
+
+def as_markdown(lines: tuple[ArchitectureLine, ...]) -> str:
+    """The table as it stands in the documentation."""
+    rows = [f"| {line.name} | {line.engine} | {line.reason} |" for line in lines]
+    return "\n".join(["| family | engine | why not shared |", "| --- | --- | --- |", *rows])
