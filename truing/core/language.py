@@ -129,7 +129,7 @@ def bound(
     Raises:
         KnobError: an unknown, missing, doubled or out-of-range argument.
     """
-    parameters = inspect.signature(function).parameters
+    parameters = inspect.signature(function, eval_str=True).parameters
     fix = f"the call is {signature(name, function)}"
     if len(arguments) > len(parameters):
         raise KnobError(f"takes {len(parameters)} arguments at most", where=f"{name}()", fix=fix)
@@ -152,8 +152,9 @@ def bound(
 
 
 def _fitted(name: str, parameters: Mapping[str, inspect.Parameter], knob: str, value: Any) -> Any:
+    kind = parameters[knob].annotation
     try:
-        return checked(value, parameters[knob].annotation)
+        return value if kind is inspect.Parameter.empty else checked(value, kind)
     except UnfitError as problem:
         knobs = ", ".join(parameters)
         raise KnobError(

@@ -321,7 +321,7 @@ class View:
 _MISSING = {
     "references": (
         "per-token log-probs of a reference",
-        "give `references`; sums alone (another tokenizer) serve only objectives of whole sums",
+        "give `references`, or `reference_sums` to an objective of whole sums",
     ),
     "unconditional": (
         "log p_ref(y) without the prompt",

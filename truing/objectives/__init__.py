@@ -78,8 +78,8 @@ from truing.objectives.losses import (
     Exponential,
     Hinge,
     Linear,
-    Logistic,
     LogRatioModulated,
+    Logistic,
     MarginLoss,
     NegativeSigmoid,
     NegativeSilu,
@@ -103,6 +103,7 @@ from truing.objectives.objective import (
     Scaled,
     Sum,
     Terms,
+    parts_of,
 )
 from truing.objectives.offsets import (
     Constant,
@@ -261,5 +262,6 @@ __all__ = [
     "explain",
     "gradients",
     "injected",
+    "parts_of",
     "slopes",
 ]

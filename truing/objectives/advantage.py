@@ -72,7 +72,8 @@ class Expectile(Objective):
     def terms(self, view: View) -> Terms:
         """Mean over responses of |tau - 1(u < 0)| u^2."""
         surplus = _surplus(view.alone)
-        losses = torch.where(surplus < 0, 1 - self.tau, self.tau) * surplus**2
+        square = surplus**2
+        losses = torch.where(surplus < 0, (1 - self.tau) * square, self.tau * square)
         loss = losses.sum() / max(view.counts.responses, 1)
         return Terms(
             loss, by_pair(losses, view).mean(dim=1), {"value_loss": loss.detach()}, view.state

@@ -59,18 +59,17 @@ class Pointwise(Objective):
         anchor = self.anchor(self.likelihood, sides)
         is_desirable = _labels(view)[sides.response]
         rewards = self.beta * likelihood
-        signed = torch.where(is_desirable, 1.0, -1.0) * (rewards - self.beta * anchor)
-        losses = self._weights(is_desirable, rewards) * self.loss(signed)
+        above = rewards - self.beta * anchor
+        signed = torch.where(is_desirable, above, -above)
+        losses = self.loss(signed)
+        others = 0.0 if self.is_desirable_only else self.undesirable_weight
+        losses = torch.where(is_desirable, self.desirable_weight * losses, others * losses)
         size = view.counts.chosen if self.is_desirable_only else view.counts.responses
         metrics = dict(of_responses(rewards, is_desirable, view))
         if self.anchor != NoAnchor():
             metrics["anchor"] = anchor * (sides.count / max(view.counts.responses, 1))
         loss, both = losses.sum() / max(size, 1), by_pair(rewards, view)
         return Terms(loss, by_pair(losses, view).mean(dim=1), metrics, state, both)
-
-    def _weights(self, is_desirable: Tensor, like: Tensor) -> Float[Tensor, "S"]:
-        others = 0.0 if self.is_desirable_only else self.undesirable_weight
-        return torch.where(is_desirable, self.desirable_weight, others).to(like.dtype)
 
 
 def by_pair(values: Float[Tensor, "S"], view: View) -> Float[Tensor, "P 2"]:

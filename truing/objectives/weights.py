@@ -57,7 +57,8 @@ class Tail(TokenWeight):
         """1 up to m = min(|y_chosen|, |y_rejected|), then share."""
         shorter = torch.minimum(sides.lengths, sides.partner_lengths)
         is_tail = sides.position >= shorter[sides.side]
-        return torch.where(is_tail, self.share, 1.0).to(sides.view.policy.dtype)
+        whole = torch.ones_like(is_tail, dtype=sides.view.policy.dtype)
+        return torch.where(is_tail, self.share * whole, whole)
 
 
 @part

@@ -5,11 +5,12 @@ from dataclasses import replace
 from truing.errors import KnobError
 from truing.objectives import Objective, Pairwise, Scaled, TokenMean, TokenSum
 from truing.recipes._recipe import recipe
+from truing.recipes.dpo import dpo
 
 
 @recipe(
     source="arXiv:2406.19188; code trl 1.16 (sigmoid_norm, ipo)",
-    example={"objective": Pairwise(beta=5.0)},
+    example={"objective": dpo(beta=5.0)},
 )
 def averaged(objective: Objective) -> Objective:
     r"""A contrastive objective whose likelihoods are means over tokens, whatever the lengths.

@@ -6,20 +6,20 @@ from truing.core.knobs import Interval
 from truing.objectives import (
     Expectile,
     Objective,
-    Pairwise,
     PolicyLogp,
     TokenMean,
     TokenSum,
     WeightedLikelihood,
 )
 from truing.recipes._recipe import NonNegative, Positive, recipe
+from truing.recipes.dpo import dpo
 
 Tau = Annotated[float, Interval(0.5, 1.0, is_low_open=True, is_high_open=True)]
 
 
 @recipe(
     source="arXiv:2405.17956 (structure; its constants were not checked)",
-    example={"preference": Pairwise(beta=0.1), "gamma": 0.1, "temperature": 1.0, "tau": 0.7},
+    example={"preference": dpo(beta=0.1), "gamma": 0.1, "temperature": 1.0, "tau": 0.7},
 )
 def hpo(
     preference: Objective,

@@ -5,9 +5,10 @@ from dataclasses import replace
 from truing.errors import KnobError
 from truing.objectives import ClampedRatio, LogRatio, Objective, Pairwise
 from truing.recipes._recipe import Real, recipe
+from truing.recipes.dpo import dpo
 
 
-@recipe(source="code ContextualAI/HALOs (humanline)", example={"objective": Pairwise(beta=0.1)})
+@recipe(source="code ContextualAI/HALOs (humanline)", example={"objective": dpo(beta=0.1)})
 def humanline(objective: Objective, low: Real = -1.0, high: Real = 1.5) -> Objective:
     r"""A contrastive objective whose token log-ratios are clamped before they are summed.
 

@@ -6,6 +6,7 @@ from typing import Literal
 from truing.errors import KnobError
 from truing.objectives import Largest, LogRatio, Objective, PairMean, Pairwise, Subset, Whole
 from truing.recipes._recipe import Positive, no_effect, recipe
+from truing.recipes.dpo import dpo
 
 
 @recipe(
@@ -49,7 +50,7 @@ def sampo(
 @recipe(
     source="arXiv:2406.10957; code LuJunru/SamPO",
     limits={"sampo": {}},
-    example={"objective": Pairwise(beta=0.1)},
+    example={"objective": dpo(beta=0.1)},
 )
 def sampled(
     objective: Objective,
