@@ -39,5 +39,5 @@ def hashed(*words: Int[Tensor, "*_"] | int) -> Int[Tensor, "*S"]:
 
 
 def uniform(bits: Int[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """A float64 strictly between 0 and 1 from the upper 53 bits."""
-    return (_shifted(bits, 11).to(torch.float64) + 0.5) * 2.0**-53
+    """A float64 strictly between 0 and 1 from the upper 52 bits (a 53rd would round to 1)."""
+    return (_shifted(bits, 12).to(torch.float64) + 0.5) * 2.0**-52
