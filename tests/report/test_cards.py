@@ -41,6 +41,16 @@ def test_a_longer_response_is_neither_good_nor_bad():
     assert (found.verdict, found.unit) == ("", "tokens")
 
 
+def test_a_value_whose_interval_meets_that_of_the_start_is_no_gain_yet():
+    start = {
+        f"reference_accuracy{end}": x for end, x in (("", 0.57), ("_low", 0.53), ("_high", 0.61))
+    }
+    near = card(policy_accuracy=0.6, policy_accuracy_low=0.56, policy_accuracy_high=0.64, **start)
+    far = card(policy_accuracy=0.7, policy_accuracy_low=0.66, policy_accuracy_high=0.74, **start)
+    assert (near.finding, near.verdict) == ("+3 points against the start", "")
+    assert (far.finding, far.verdict) == ("+13 points against the start", "good")
+
+
 def test_the_references_accuracy_is_what_the_policys_started_from():
     found = card(policy_accuracy=0.76, reference_accuracy=0.52)
     assert found.before == "52\u202f%"

@@ -21,7 +21,7 @@ class Measure:
         unit: after the number, if any.
         is_share: written as a percentage, drawn between 0 and 1.
         level: what it is measured by; None: by the start.
-        more_is: "good", "bad" or "" (neither).
+        is_gain: more of it is better; else neither better nor worse.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Measure:
     unit: str = ""
     is_share: bool = False
     level: float | None = None
-    more_is: str = ""
+    is_gain: bool = False
     before: str = ""
     gain: str = ""
 
@@ -47,13 +47,13 @@ MEASURES = (
         "prompt; a tie counts one half.",
         is_share=True,
         level=0.5,
-        more_is="good",
+        is_gain=True,
     ),
     Measure(
         "score",
         "Score of its responses",
         "Mean score on held-out prompts.",
-        more_is="good",
+        is_gain=True,
         gain="score_gain",
     ),
     Measure(
@@ -62,7 +62,7 @@ MEASURES = (
         "Held-out pairs whose chosen response the policy itself finds likelier, without reference.",
         is_share=True,
         level=0.5,
-        more_is="good",
+        is_gain=True,
         before="reference_accuracy",
     ),
     Measure(
@@ -71,14 +71,14 @@ MEASURES = (
         "Held-out pairs whose chosen response has the higher reward.",
         is_share=True,
         level=0.5,
-        more_is="good",
+        is_gain=True,
     ),
     Measure(
         "margin",
         "Reward margin",
         "Chosen minus rejected on held-out pairs, in scaled nats.",
         level=0.0,
-        more_is="good",
+        is_gain=True,
     ),
     Measure(
         "kl",
@@ -124,8 +124,8 @@ class Dot:
 
     role: str
     at: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,14 @@ class Value:
     high: float | None
 
     @property
+    def ends(self) -> tuple[float, float] | None:
+        """The interval, where it is known."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
     def known(self) -> list[float]:
-        """What of the three there is."""
-        return [x for x in (self.value, self.low, self.high) if x is not None]
+        """The value and the ends of its interval, as far as there are any."""
+        return [self.value, *(self.ends or ())]
 
 
 def _get(table: Mapping[str, Any], key: str) -> Value | None:
@@ -235,9 +240,8 @@ def _card(measure: Measure, table: Mapping[str, Any]) -> Card:
         verdict=verdict,
         words=measure.words,
         dots=tuple(
-            Dot(role, place(v.value), _placed(place, v.low), _placed(place, v.high))
-            for role, v in [*dots, ("after", value)]
-            if v is not None
+            Dot(role, place(one.value), *map(place, one.ends or ()))
+            for role, one in [*dots, ("after", value)]
         ),
         level=None if measure.level is None else place(measure.level),
         ends=(measure.say(place.low), measure.say(place.high)),
@@ -245,44 +249,35 @@ def _card(measure: Measure, table: Mapping[str, Any]) -> Card:
 
 
 def _interval(measure: Measure, value: Value) -> str:
-    if value.low is None or value.high is None:
-        return ""
-    return f"{measure.say(value.low)} to {measure.say(value.high)}"
+    return "" if value.ends is None else "{} to {}".format(*map(measure.say, value.ends))
 
 
 def _finding(
     measure: Measure, value: Value, before: Value | None, gain: Value | None
 ) -> tuple[str, str]:
-    """What the interval says, in words, and whether that is good."""
+    """What is known against the start, or else against the level: in words, and its verdict."""
     if gain is not None:
-        change = f"{signed(gain.value)} against the start"
-        if gain.low is None or gain.high is None:
-            return change, ""
-        change += f" ({signed(gain.low)} to {signed(gain.high)})"
-        return change, _side(measure, gain, 0.0)
-    if measure.level is None or not measure.more_is or value.low is None or value.high is None:
-        return ("", "") if before is None else (_change(measure, value, before), "")
+        bounds = "" if gain.ends is None else " ({} to {})".format(*map(signed, gain.ends))
+        return f"{signed(gain.value)} against the start{bounds}", _verdict(measure, gain, (0, 0))
+    if before is not None:
+        change = value.value - before.value
+        words = f"{signed(100 * change)} points" if measure.is_share else signed(change)
+        # Two intervals that do not meet: stricter than the interval of the difference would be.
+        return f"{words} against the start", _verdict(measure, value, before.ends)
+    if measure.level is None or not measure.is_gain or value.ends is None:
+        return "", ""
     level = measure.say(measure.level)
-    if value.low > measure.level:
-        return f"above {level}", _side(measure, value, measure.level)
-    if value.high < measure.level:
-        return f"below {level}", _side(measure, value, measure.level)
-    return f"not told apart from {level}", ""
+    verdict = _verdict(measure, value, (measure.level, measure.level))
+    words = {"good": f"above {level}", "bad": f"below {level}"}
+    return words.get(verdict, f"not told apart from {level}"), verdict
 
 
-def _change(measure: Measure, value: Value, before: Value) -> str:
-    change = value.value - before.value
-    if measure.is_share:
-        return f"{signed(100 * change)} points against the start"
-    return f"{signed(change)} against the start"
-
-
-def _side(measure: Measure, value: Value, level: float) -> str:
-    if not measure.more_is or value.low is None or value.high is None:
+def _verdict(measure: Measure, value: Value, other: tuple[float, float] | None) -> str:
+    """Good or bad, where the value's interval lies wholly beside the other one."""
+    if not measure.is_gain or value.ends is None or other is None:
         return ""
-    if value.low <= level <= value.high:
-        return ""
-    return "good" if (value.low > level) == (measure.more_is == "good") else "bad"
+    low, high = value.ends
+    return "good" if low > other[1] else "bad" if high < other[0] else ""
 
 
 # ------------------------------------------------------------------ the strip under a number
@@ -308,10 +303,6 @@ def _scale(measure: Measure, value: Value, before: Value | None) -> _Place:
     low, high = min(there), max(there)
     air = 0.08 * (high - low) or max(abs(high), 1.0) * 0.5
     return _Place(low - (0.0 if low == measure.level else air), high + air)
-
-
-def _placed(place: _Place, value: float | None) -> float | None:
-    return None if value is None else place(value)
 
 
 def _finite(value: Any) -> float | None:

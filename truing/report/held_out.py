@@ -13,6 +13,7 @@ from truing.report.frame import ENDS, Figure, draw_level, figure_of, or_nan, wit
 from truing.report.numbers import brief, number, percent, signed
 
 FEW_SAMPLES = 8  # below this a cloud of points says nothing
+MANY_SAMPLES = 150  # from here on marks lie on each other
 
 
 def evaluation_figures(evaluation: Mapping[str, Any]) -> tuple[Figure, ...]:
@@ -83,7 +84,7 @@ def _span(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[float]
     """From the lowest to the highest end of an interval, one half included, with some air."""
     ends = [or_nan(row.get(f"{key}{end}")) for key in keys for end in ENDS for row in rows]
     known = [0.5, *(end for end in ends if math.isfinite(end))]
-    return [max(-0.01, min(known) - 0.04), min(1.01, max(known) + 0.04)]
+    return [min(known) - 0.04, max(known) + 0.04]
 
 
 def _range(row: Mapping[str, Any], *, whole: bool) -> str:
@@ -136,11 +137,12 @@ def sample_figures(samples: Sequence[Sample]) -> tuple[Figure, ...]:
     if min(map(len, known.values())) < FEW_SAMPLES:
         return ()
     marks = {"before": "circle-open", "after": "diamond"}
+    size, opacity = (7, 0.85) if len(samples) < MANY_SAMPLES else (5, 0.45)
     traces = [
         go.Scatter(
             x=[t for t, _ in points], y=[s for _, s in points], mode="markers", name=side,
-            meta={"role": side}, opacity=0.75,
-            marker={"size": 7, "symbol": marks[side], "color": SERIES[side].light},
+            meta={"role": side}, opacity=opacity,
+            marker={"size": size, "symbol": marks[side], "color": SERIES[side].light},
         )
         for side, points in known.items()
     ]  # fmt: skip
