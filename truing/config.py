@@ -106,9 +106,10 @@ class RunConfig(Settings):
     max_length: int | None = Field(
         default=None, ge=2, description="prompt and response; default: what the model can read"
     )
-    engine: Literal["auto", "padded"] = "auto"
+    engine: Literal["auto", "shared", "packed", "padded"] = "auto"
     lora: Annotated[Lora | None, BeforeValidator(_flag_or_block)] = None
     reference: str = "policy_start()"
+    auxiliary: dict[str, str] = Field(default_factory=dict)
     evaluation: Evaluation = Evaluation()
     checks: Checks = Checks()
     columns: dict[str, str] = Field(default_factory=dict)

@@ -1,5 +1,6 @@
 """`truing evaluate`: a finished run scored on held-out pairs."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,17 @@ import numpy as np
 from truing.config import RunConfig, build_config, read_config
 from truing.core import Needs
 from truing.core.progress import SILENT, Progress
+from truing.engine import Engine, Wanted, choose_engine
 from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, ResumeError
 from truing.evaluation.pairs import evaluate_pairs
-from truing.jobs.material import ENGINES, reader_of
+from truing.jobs.material import reader_of
 from truing.jobs.policy import autocast, load_reference, load_trained
 from truing.jobs.scoring import Scorer
 from truing.recipes import parse
 from truing.references.fill import fill
-from truing.references.policies import parse_reference
+from truing.references.join import Rows
+from truing.references.policies import each, parse_reference
 from truing.training import folder
 
 
@@ -51,20 +54,27 @@ def evaluate(
         )
     reader = reader_of(config, run)
     examples = reader.read(source, Needs(), progress).examples[:rows]
-    engine = ENGINES[config.engine](config.tokens_per_device)
     numerics = choose_numerics(config.dtype)
-    references: list[list[np.ndarray]] = []
-    with autocast(numerics):
-        reference = load_reference(
-            parse_reference(config.reference), config, len(reader.tokenizer), numerics
-        )
-        if reference is not None:
-            references.append(fill(reference, examples, engine, progress))
-            del reference
-        policy = load_trained(run, numerics)
-        table = Scorer(parse(config.objective), engine).table(
-            policy, examples, references, progress
-        )
+    objective = parse(config.objective)
+
+    def in_numbers() -> AbstractContextManager[Any]:
+        return autocast(numerics)
+
+    def engine_for(model: Any) -> Engine:
+        budget = config.tokens_per_device
+        return choose_engine(config.engine, model, budget, examples[:8], in_numbers).engine
+
+    values: list[list[np.ndarray]] = []
+    for reference in each(parse_reference(config.reference)):
+        model = load_reference(reference, config, len(reader.tokenizer), numerics)
+        with in_numbers():
+            values.append(fill(model, examples, engine_for(model), progress))
+        del model
+    policy = load_trained(run, numerics)
+    wanted = Wanted(objective.needs.prompt)
+    scorer = Scorer(objective, engine_for(policy), wanted)
+    with in_numbers():
+        table = scorer.table(policy, Rows(examples, values), progress)
     return {"run": str(run), "data": source, **evaluate_pairs(table).to_json()}
 
 

@@ -1,9 +1,8 @@
 """Everything of a run that is known before a model is loaded, checked in the order of its cost."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
@@ -12,17 +11,13 @@ from truing.config import RunConfig
 from truing.core import Needs
 from truing.core.progress import Progress
 from truing.data import DataSummary, Example, Prepared, prepare
-from truing.engine import Engine, PaddedEngine
-from truing.engine.logps import STATISTICS
+from truing.data.beside import mismatched_responses, prepare_auxiliary
+from truing.engine import ENGINES
 from truing.engine.models import load_tokenizer, max_positions
 from truing.errors import ConfigError, NeedsError
 from truing.objectives import Objective
 from truing.recipes import parse
-from truing.references.policies import NoReference, PolicyStart, Reference, parse_reference
-
-ENGINES: Mapping[str, Callable[[int], Engine]] = MappingProxyType(
-    {"auto": PaddedEngine, "padded": PaddedEngine}
-)
+from truing.references.policies import PolicyStart, Reference, each, parse_reference
 
 
 @dataclass(frozen=True)
@@ -68,9 +63,9 @@ class RunMaterial:
     objective: Objective
     reference: Reference
     reader: Reader
-    engine: Engine
     examples: Sequence[Example]
     summary: DataSummary
+    auxiliary: Mapping[str, Sequence[Example]]
     held: Sequence[Example]
     held_summary: DataSummary | None
 
@@ -114,32 +109,48 @@ def gather(
     held = None
     if config.evaluation.data is not None:
         held = reader.read(config.evaluation.data, Needs(), progress)
+    auxiliary = prepare_auxiliary(
+        config.auxiliary,
+        reader.tokenizer,
+        objective.needs,
+        max_length=reader.max_length,
+        columns=config.columns or None,
+        progress=progress,
+    )
+    examples = prepared.examples
+    if objective.needs.mismatched_responses:
+        examples = _with_partners(examples, config.seed, reader.max_length)
     engine = ENGINES[config.engine](config.tokens_per_device)
-    _refuse_rows_over_budget(engine, prepared.examples)
+    for rows in (examples, *(source.examples for source in auxiliary.values())):
+        engine.plan(rows)
     return RunMaterial(
         objective,
         reference,
         reader,
-        engine,
-        prepared.examples,
+        examples,
         prepared.summary,
+        {name: source.examples for name, source in auxiliary.items()},
         () if held is None else held.examples[: config.evaluation.rows],
         None if held is None else held.summary,
     )
 
 
-def _refuse_rows_over_budget(engine: Engine, examples: Sequence[Example]) -> None:
-    """A row that fits no forward pass is known now, not at its step.
-
-    Raises:
-        FitError: names the row.
-    """
-
-    def width(example: Example) -> int:
-        longest = len(example.prompt) + max(map(len, example.responses))
-        return longest * len(example.responses)
-
-    engine.plan([max(examples, key=width)])
+def _with_partners(examples: Sequence[Example], seed: int, max_length: int) -> list[Example]:
+    """Each row with another prompt's response behind its own (see `Rows.has_partner`)."""
+    partners = mismatched_responses(examples, seed=seed, max_length=max_length)
+    return [
+        replace(
+            example,
+            responses=(*example.responses, partner),
+            labels=None if example.labels is None else (*example.labels, False),
+            scores=None if example.scores is None else (*example.scores, 0.0),
+            win_probability=None
+            if example.win_probability is None
+            else (*example.win_probability, 0.0),
+            cut=(*example.cut, False),
+        )
+        for example, partner in zip(examples, partners, strict=True)
+    ]
 
 
 def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
@@ -149,31 +160,34 @@ def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
         NeedsError: names what is missing.
         ConfigError: a reference that the objective does not read.
     """
-    has_reference = not isinstance(reference, NoReference)
-    if needs.reference != "none" and not has_reference:
+    given = len(each(reference))
+    if needs.reference != "none" and not given:
         raise NeedsError(
             "the objective needs a reference", where=config.objective, fix="leave `reference` out"
         )
-    if needs.reference == "none" and has_reference and not isinstance(reference, PolicyStart):
+    if needs.reference == "none" and given and not isinstance(reference, PolicyStart):
         raise ConfigError(
             "the objective reads no reference, so `reference` would have no effect",
             where=config.objective,
             fix="leave `reference` out",
         )
-    unknown = sorted(needs.vocabulary_statistics - set(STATISTICS))
-    missing = {
-        f"{needs.references} references": needs.references > 1,
-        "the reference model at every step": needs.live_reference,
-        f"the statistic {', '.join(unknown)}": bool(unknown),
-        "an unconditional reference": needs.unconditional_reference,
-        "mismatched responses": needs.mismatched_responses,
-        f"the auxiliary source {', '.join(sorted(needs.auxiliary))}": bool(needs.auxiliary),
-        f"the head {', '.join(sorted(needs.heads))}": bool(needs.heads),
-    }
-    for what, is_missing in missing.items():
-        if is_missing:
-            raise NeedsError(
-                f"the objective needs {what}, which `truing train` does not give yet",
-                where=config.objective,
-                fix="use the objective in a loop of your own, or choose another",
-            )
+    if needs.references > 1 and given != needs.references:
+        raise NeedsError(
+            f"the objective needs {needs.references} references, and there "
+            f"{'is one' if given == 1 else f'are {given}'}",
+            where=config.objective,
+            fix="set for instance reference=\"several([policy_start(), model(path='other')])\"",
+        )
+    if needs.references <= 1 and given > 1:
+        raise ConfigError(
+            f"the objective reads one reference, and there are {given}",
+            where=config.objective,
+            fix="use mrpo(...), or give one reference",
+        )
+    if needs.heads:
+        raise NeedsError(
+            f"the objective needs the head {', '.join(sorted(needs.heads))}, which "
+            "`truing train` does not give yet",
+            where=config.objective,
+            fix="use the objective in a loop of your own, or choose another",
+        )

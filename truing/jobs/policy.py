@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from truing.config import RunConfig
 from truing.engine.models import Numerics, grow_embedding, load_model
-from truing.references.policies import NoReference, OtherModel, Reference
+from truing.references.policies import OtherModel, PolicyStart
 
 
 def autocast(numerics: Numerics) -> AbstractContextManager[Any]:
@@ -28,6 +28,9 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
     model: Any = load_model(path, numerics.weights)
     grow_embedding(model, num_tokens, config.seed)
     model.config.use_cache = False
+    if Path(path).exists():
+        # An adapter names its base; a relative path would be lost with the working folder.
+        model.name_or_path = str(Path(path).resolve())
     return model.to(numerics.device)
 
 
@@ -47,15 +50,13 @@ def keep_grown_base(model: Any, run: Path) -> None:
 
 
 def load_reference(
-    reference: Reference, config: RunConfig, num_tokens: int, numerics: Numerics
-) -> Any | None:
-    """The reference model of a run by itself; None without one.
+    reference: PolicyStart | OtherModel, config: RunConfig, num_tokens: int, numerics: Numerics
+) -> Any:
+    """The reference model of a run by itself.
 
     Raises:
         ModelError: it cannot be loaded.
     """
-    if isinstance(reference, NoReference):
-        return None
     path = reference.path if isinstance(reference, OtherModel) else config.model
     return load_start(path, config, num_tokens, numerics)
 

@@ -8,12 +8,11 @@ import torch
 
 from truing.core import State, View
 from truing.core.progress import Progress
-from truing.data import Example
 from truing.engine import Engine, Wanted
 from truing.errors import RowError
 from truing.evaluation.pairs import PairTable
 from truing.objectives import Objective
-from truing.references.join import join
+from truing.references.join import PreferenceRow, Rows, join
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,17 @@ class Scorer:
     Args:
         objective: says what a reward is; in evaluation each pass is a batch of its own.
         engine: computes token log-probs.
+        wanted: what the objective reads beside them.
     """
 
     objective: Objective
     engine: Engine
+    wanted: Wanted
 
     def table(
         self,
         policy: torch.nn.Module,
-        rows: Sequence[Example],
-        references: Sequence[Sequence[np.ndarray]],
+        rows: Rows,
         progress: Progress,
     ) -> PairTable:
         """One line a pair, in the order of the rows.
@@ -40,33 +40,30 @@ class Scorer:
         Raises:
             RowError: no row holds a pair.
         """
-        if not any(row.pairs for row in rows):
+        if not any(row.pairs for row in rows.examples):
             raise RowError(
                 "there is no pair to score", where="evaluation data", fix="give rows with pairs"
             )
-        needs = self.objective.needs
-        wanted = Wanted(prompt=needs.prompt, statistics=needs.vocabulary_statistics)
         columns: list[tuple[list[int], np.ndarray]] = []
         policy.eval()
         with torch.no_grad(), progress.task(total=len(rows), description="evaluation") as task:
-            for indices in self.engine.plan(rows):
-                some = [rows[i] for i in indices]
+            for indices in self.engine.plan(rows.examples):
+                some = rows.at(indices)
                 view = join(
-                    self.engine.logps(policy, some, wanted),
+                    self.engine.logps(policy, some.examples, self.wanted),
                     some,
-                    [[reference[i] for i in indices] for reference in references],
                     context=None,
                     state=State(),
                 )
-                owner = [i for i in indices for _ in rows[i].pairs]
+                owner = [i for i in indices for _ in rows.examples[i].pairs]
                 columns.append((owner, self._columns(view)))
                 task.advance(len(indices))
         owners = np.concatenate([owner for owner, _ in columns])
-        prompts = _prompts(rows)
+        prompts = _prompts(rows.examples)
         # Rows with several pairs keep the order of their pairs: the sort is stable.
         order = np.argsort(owners, kind="stable")
         values = np.concatenate([value for _, value in columns], axis=1)[:, order]
-        return _as_table(values, prompts[owners[order]], has_reference=bool(references))
+        return _as_table(values, prompts[owners[order]], has_reference=bool(rows.references))
 
     def _columns(self, view: View) -> np.ndarray:
         """Numbers of each pair of a view, two sides each, float64; NaN where there are none."""
@@ -81,13 +78,13 @@ class Scorer:
         nothing = torch.full_like(sums, torch.nan)
         parts.append(nothing if view.scores is None else view.scores.cpu().double())
         sides = [side.cpu() for side in (chosen, rejected)]
-        rewards = self.objective(view).rewards
+        rewards = self.objective.rewards(view)
         nothing = torch.full((view.num_pairs, 2), torch.nan)
         both = (nothing if rewards is None else rewards).cpu().double().unbind(1)
         return torch.stack([*(part[side] for part in parts for side in sides), *both]).numpy()
 
 
-def _prompts(rows: Sequence[Example]) -> np.ndarray:
+def _prompts(rows: Sequence[PreferenceRow]) -> np.ndarray:
     """A number for each row's prompt, the same where the prompts are the same.
 
     Rows without a prompt (its begin token alone) have nothing in common: each has its own number.

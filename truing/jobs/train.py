@@ -11,7 +11,7 @@ from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
 from truing.jobs.material import gather
-from truing.jobs.stations import Stations
+from truing.jobs.stations import Station, Stations
 from truing.report import write_report
 from truing.training import folder
 from truing.training.callbacks import ShowProgress, StopOnSignal
@@ -111,16 +111,16 @@ def _run(
     """All stations in order; nothing is written before the data stands."""
     output = Path(config.output)
     material = gather(config, progress, strict=options["strict"], skip_bad=options["skip_bad"])
-    stations = Stations(config, material, choose_numerics(config.dtype), progress)
-    model = stations.policy()
+    at = Station(config, material, choose_numerics(config.dtype), progress)
+    stations = Stations.opened(at)
     output.mkdir(parents=True, exist_ok=True)
     if checkpoint is None:
         sources = [config.data] if isinstance(config.data, str) else config.data
         text = dump_config(config, made_with(sources, options))
         folder.write_atomically(output / folder.CONFIG, text)
     folder.write_json(output / folder.DATA, material.summary_json())
-    references = stations.references(model)
-    trainer = stations.trainer(model, references, is_fresh=checkpoint is None)
+    rows, held = stations.rows()
+    trainer = stations.trainer(rows, held, is_fresh=checkpoint is None)
     if checkpoint is not None:
         trainer.load_objective_state(checkpoint)
     with (
@@ -134,7 +134,7 @@ def _run(
     if stop.stopped and steps < trainer.num_steps:
         return TrainResult(output, steps, finished=False, evaluation={}, notes=stations.notes)
     trainer.save_model(str(output))
-    evaluation = stations.evaluation(trainer.model, references.held)
+    evaluation = stations.evaluation(trainer.model, held)
     if evaluation:
         folder.write_json(output / folder.EVALUATION, evaluation)
     folder.write_json(output / folder.FINISHED, {"steps": steps})

@@ -124,6 +124,10 @@ class Listwise(Objective):
             both,
         )
 
+    def rewards(self, view: View) -> Float[Tensor, "P 2"]:
+        """Beta times the likelihood of both responses of each pair, detached."""
+        return by_pair(self.beta * self.likelihood(view.alone), view)
+
     def _scores(self, view: View, like: Tensor) -> Float[Tensor, "N"]:
         response = view.alone.response
         scores = view.need("scores").detach()[response].to(like.dtype)

@@ -97,6 +97,14 @@ class Objective(Part):
     def terms(self, view: View) -> Terms:
         """Loss, own metrics and state; `__call__` adds the metrics that all objectives share."""
 
+    def rewards(self, view: View) -> Float[Tensor, "P 2"] | None:
+        """Rewards of both sides of each pair, detached; None for a loss that has no such thing.
+
+        Unlike the loss it reads neither scores nor labels nor the other rows, so held-out pairs of
+        any kind have rewards.
+        """
+        return None
+
     @property
     def name(self) -> str:
         """The recipe's name, or the class's where it was made of parts."""
@@ -141,6 +149,10 @@ class Scaled(Objective):
         """The objective's terms with loss and per-pair losses scaled."""
         terms = self.objective.terms(view)
         return replace(terms, loss=self.factor * terms.loss, per_pair=self.factor * terms.per_pair)
+
+    def rewards(self, view: View) -> Float[Tensor, "P 2"] | None:
+        """Those of what is scaled."""
+        return self.objective.rewards(view)
 
     @property
     def name(self) -> str:
@@ -188,6 +200,11 @@ class Sum(Objective):
             state = state.taking(term.needs.state, own_terms.state)
         rewards = next((own.rewards for own in parts if own.rewards is not None), None)
         return Terms(loss, per_pair, metrics, state, rewards)
+
+    def rewards(self, view: View) -> Float[Tensor, "P 2"] | None:
+        """Those of the first term that has any."""
+        found = (term.rewards(view) for term in self.summands)
+        return next((rewards for rewards in found if rewards is not None), None)
 
     @property
     def name(self) -> str:

@@ -91,6 +91,11 @@ class Pairwise(Objective):
         both = torch.stack(sides.halves(rewards), dim=1)
         return Terms(loss, (losses * weights).detach(), of_pairs(rewards, sides), state, both)
 
+    def rewards(self, view: View) -> Float[Tensor, "P 2"]:
+        """Beta times the likelihood of both sides of each pair, detached."""
+        sides = view.sides
+        return torch.stack(sides.halves(self.beta * self.likelihood(sides).detach()), dim=1)
+
     def _losses(
         self, likelihood: Float[Tensor, "S"], sides: Sides
     ) -> tuple[Float[Tensor, "P"], Float[Tensor, "P"]]:

@@ -71,6 +71,10 @@ class Pointwise(Objective):
         loss, both = losses.sum() / max(size, 1), by_pair(rewards, view)
         return Terms(loss, by_pair(losses, view).mean(dim=1), metrics, state, both)
 
+    def rewards(self, view: View) -> Float[Tensor, "P 2"]:
+        """Beta times the likelihood of both responses of each pair, detached."""
+        return by_pair(self.beta * self.likelihood(view.alone), view)
+
 
 def by_pair(values: Float[Tensor, "S"], view: View) -> Float[Tensor, "P 2"]:
     """Values of responses standing alone, at the two responses of each pair; detached."""
@@ -80,7 +84,7 @@ def by_pair(values: Float[Tensor, "S"], view: View) -> Float[Tensor, "P 2"]:
 
 
 def _labels(view: View) -> Tensor:
-    if view.labels is None and bool((view.pairs[:, None, 0] == view.pairs[None, :, 1]).any()):
+    if view.labels is None and bool(view.is_desirable[view.pairs[:, 1]].any()):
         raise NeedsError(
             "a response is chosen in one pair and rejected in another, so it has no label",
             where="labels",

@@ -1,6 +1,7 @@
 """Computing what a reference says, once, before training."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,3 +34,38 @@ def fill(
             task.advance(len(indices))
     assert all(value is not None for value in values), "the plan left a row out"
     return [value for value in values if value is not None]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A row's responses after a begin token alone."""
+
+    prompt: np.ndarray
+    responses: tuple[np.ndarray, ...]
+
+
+def fill_unconditional(
+    model: torch.nn.Module,
+    rows: Sequence[TokenRow],
+    begin: int,
+    engine: Engine,
+    progress: Progress,
+) -> list[np.ndarray]:
+    """log p(y) without the prompt: sums over each response's tokens, one array (K,) a row, nats.
+
+    Args:
+        model: the reference.
+        rows: whose responses are scored.
+        begin: token that stands where the prompt would be.
+        engine: computes token log-probs.
+        progress: shows the work.
+    """
+    prompt = np.array([begin], dtype=np.int32)
+    alone = [_Alone(prompt, row.responses) for row in rows]
+    values = fill(model, alone, engine, progress, "reference, no prompt")
+    return [
+        np.array(
+            [part.sum() for part in np.split(value, np.cumsum([*map(len, row.responses)])[:-1])]
+        )
+        for value, row in zip(values, alone, strict=True)
+    ]

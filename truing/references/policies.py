@@ -6,8 +6,10 @@ none()              no reference at all
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from truing.core.language import parse
+from truing.errors import KnobError
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,17 @@ class NoReference:
         return "none()"
 
 
-Reference = PolicyStart | OtherModel | NoReference
+@dataclass(frozen=True)
+class Several:
+    """More than one reference, in the order in which the objective counts them."""
+
+    references: tuple[PolicyStart | OtherModel, ...]
+
+    def __repr__(self) -> str:
+        return f"several([{', '.join(map(repr, self.references))}])"
+
+
+Reference = PolicyStart | OtherModel | Several | NoReference
 
 
 def policy_start() -> PolicyStart:
@@ -54,7 +66,23 @@ def none() -> NoReference:
     return NoReference()
 
 
-_NAMES = {"policy_start": policy_start, "model": model, "none": none}
+def several(references: tuple[Any, ...]) -> Several:
+    """More than one reference."""
+    for one in references:
+        if not isinstance(one, PolicyStart | OtherModel):
+            raise KnobError(
+                f"{one!r} cannot be one of several references",
+                where="several(references=)",
+                fix='write several([policy_start(), model(path="...")])',
+            )
+    if len(references) < 2:
+        raise KnobError(
+            "needs two references or more", where="several(references=)", fix="write the one alone"
+        )
+    return Several(references)
+
+
+_NAMES = {"policy_start": policy_start, "model": model, "several": several, "none": none}
 
 
 def parse_reference(text: str) -> Reference:
@@ -65,3 +93,10 @@ def parse_reference(text: str) -> Reference:
     """
     found: Reference = parse(text, _NAMES, {})
     return found
+
+
+def each(reference: Reference) -> tuple[PolicyStart | OtherModel, ...]:
+    """The references one by one; none for `none()`."""
+    if isinstance(reference, Several):
+        return reference.references
+    return () if isinstance(reference, NoReference) else (reference,)

@@ -74,3 +74,20 @@ class StepLoader(DataLoader[Any]):
         sampler = self.batch_sampler
         assert isinstance(sampler, StepSampler)
         sampler.set_epoch(epoch)
+
+
+def drawn(num_rows: int, count: int, step: int, seed: int) -> list[int]:
+    """The rows that a step draws from an auxiliary source: pass after pass, each in its own order.
+
+    Args:
+        num_rows: rows of the source.
+        count: rows to draw.
+        step: optimizer steps done before, each of which drew `count`.
+        seed: of the run.
+    """
+    places = range(step * count, (step + 1) * count)
+    orders = {
+        turn: np.random.default_rng([seed, turn, num_rows]).permutation(num_rows)
+        for turn in {place // num_rows for place in places}
+    }
+    return [int(orders[place // num_rows][place % num_rows]) for place in places]

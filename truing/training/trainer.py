@@ -3,12 +3,11 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import Trainer
 from transformers.trainer_callback import ExportableState, PrinterCallback
@@ -16,10 +15,10 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from truing.core import State
 from truing.errors import StoppedError
-from truing.references.join import PreferenceRow
+from truing.references.join import Rows
 from truing.training import folder
 from truing.training.execute import StepInputs, StepResult, StepRunner
-from truing.training.steps import StepLoader, StepRows, StepSampler
+from truing.training.steps import StepLoader, StepRows, StepSampler, drawn
 
 OBJECTIVE_STATE = "objective_state.json"
 
@@ -29,16 +28,16 @@ class Material:
     """What a run trains on.
 
     Args:
-        examples: the training rows as tokens.
-        references: for each reference, one array of token log-probs an example.
-        rows_per_step: rows of one optimizer step.
+        rows: the training rows and what the references say of them.
+        auxiliary: named sources that are drawn from in the same step.
+        rows_per_step: rows of one optimizer step, and of each source.
         shuffle: whether each epoch has its own order.
         start_tolerance: mean absolute log-ratio (nats) allowed at step 0 when the reference is
             the start itself; None: no check.
     """
 
-    examples: Sequence[PreferenceRow]
-    references: Sequence[Sequence[np.ndarray]]
+    rows: Rows
+    auxiliary: Mapping[str, Rows]
     rows_per_step: int
     shuffle: bool
     start_tolerance: float | None
@@ -77,7 +76,7 @@ class PreferenceTrainer(Trainer):
         self._started = time.perf_counter()
         self._run = Path(str(self.args.output_dir))
         self._sampler = StepSampler(
-            len(material.examples),
+            len(material.rows),
             material.rows_per_step,
             seed=self.args.seed,
             shuffle=material.shuffle,
@@ -93,7 +92,7 @@ class PreferenceTrainer(Trainer):
 
     def get_train_dataloader(self) -> Any:
         """Every process sees every step whole, so nothing is sharded."""
-        return StepLoader(self._sampler, len(self._material.examples))
+        return StepLoader(self._sampler, len(self._material.rows))
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The next step; counts are taken from its rows, not from labels."""
@@ -102,9 +101,7 @@ class PreferenceTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Six operations a parameter and token."""
-        tokens = sum(
-            StepInputs([self._material.examples[i]], [], 0, 0).tokens for i in inputs.indices
-        )
+        tokens = self._material.rows.at(inputs.indices).tokens
         return 6 * tokens * sum(p.numel() for p in self.model.parameters())  # type: ignore[union-attr]
 
     # ------------------------------------------------------------------ steps
@@ -121,10 +118,14 @@ class PreferenceTrainer(Trainer):
         self._started = time.perf_counter()
         model.train()
         assert isinstance(inputs, StepRows)
-        rows = inputs.indices
         step = StepInputs(
-            [self._material.examples[i] for i in rows],
-            [[reference[i] for i in rows] for reference in self._material.references],
+            self._material.rows.at(inputs.indices),
+            {
+                name: rows.at(
+                    drawn(len(rows), len(inputs.indices), self.state.global_step, self.args.seed)
+                )
+                for name, rows in self._material.auxiliary.items()
+            },
             seed=self.args.seed,
             epoch=self._sampler.epoch,
             state=self._objective_state,

@@ -1,0 +1,91 @@
+"""The command as a user meets it: one sentence for each mistake, the right exit code, no trace."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from truing.world import model_folder
+
+
+def truing(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "truing", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    row = {"prompt": "How are you?", "chosen": " I am well.", "rejected": " Go away now."}
+    path.write_text("".join(json.dumps({**row, "prompt": f"{i}?"}) + "\n" for i in range(4)))
+    return path
+
+
+def test_wrong_usage_is_2_and_an_unknown_verb_names_the_known():
+    assert truing("train", "--modle", "x").returncode == 2
+    assert truing("trian").returncode == 2
+    assert "truing 0" in truing("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("learnig_rate=1", "unknown key `learnig_rate`"),
+        ("objective=dop()", "did you mean dpo"),
+        ("objective=dpo(beta=-1)", "must be greater than 0"),
+        ("model=nowhere/at-all", "there is no such folder"),
+        ("data=nowhere.jsonl", "nowhere.jsonl"),
+        ("reference=ema()", "there is no ema"),
+        ("trainer.nonsense=1", "trainer.nonsense"),
+        ("max_length=3", "left"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(key, sentence, good, tmp_path):
+    output = tmp_path / "run"
+    flags = {"model": model_folder(), "data": good, "output": output}
+    name, _, value = key.partition("=")
+    flags[name] = value
+    found = truing("train", *(f"{k}={v}" for k, v in flags.items()))
+    said = " ".join(found.stderr.split())
+    assert found.returncode == 1, said
+    assert sentence in said
+    assert "Traceback" not in said
+    assert "error:" in said
+    assert not output.exists()
+    assert found.stdout == ""
+
+
+def test_a_flag_and_an_override_of_one_key_is_a_mistake(good):
+    found = truing("train", "--model", "a", "model=b", f"data={good}", "output=c")
+    assert found.returncode == 1
+    assert "given as a flag and as an override" in found.stderr
+
+
+def test_debug_shows_the_trace(good, tmp_path):
+    found = truing(
+        "--debug", "train", "model=no/where", f"data={good}", f"output={tmp_path / 'run'}"
+    )
+    assert "Traceback" in found.stderr
+
+
+def test_resume_takes_nothing_beside_it(tmp_path):
+    found = truing("train", "--resume", tmp_path, "epochs=3")
+    assert found.returncode == 2
+    assert "no effect" in " ".join(found.stderr.split())
+
+
+def test_json_is_one_object_and_nothing_else(good, tmp_path):
+    found = truing(
+        "train",
+        *("--model", model_folder(), "--data", good, "--output", tmp_path / "run", "--json"),
+        "pairs_per_step=4",
+    )
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert result["finished"] is True
+    assert result["steps"] == 1
