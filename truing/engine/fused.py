@@ -138,8 +138,8 @@ class _FusedHead(torch.autograd.Function):
             mode = "slope"
         results = run.forward(mode)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(hidden, weight, bias, targets)
-        ctx.run_kept, ctx.head, ctx.job, ctx.dtype, ctx.mode = run.kept, head, job, dtype, mode
+        ctx.save_for_backward(hidden, weight, bias, targets, *run.kept.tensors)
+        ctx.head, ctx.job, ctx.dtype, ctx.mode = head, job, dtype, mode
         return results
 
     @staticmethod
@@ -148,10 +148,9 @@ class _FusedHead(torch.autograd.Function):
         ctx: Any, *grad_outputs: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         grad, *more = grad_outputs
-        hidden, weight, bias, targets = ctx.saved_tensors
+        hidden, weight, bias, targets, *kept = ctx.saved_tensors
         run = _Run(hidden.to(ctx.dtype), weight.to(ctx.dtype), bias, targets, ctx.head, ctx.job)
-        run.kept = ctx.run_kept
-        ctx.run_kept = None
+        run.kept = _Kept(*kept)
         needs = ctx.needs_input_grad[:3]
         if any(one is not None for one in more):
             found = run.backward_of_all(grad, more, needs)
@@ -171,9 +170,14 @@ class _Kept:
     """Row sums of the exponentials, (N, 1), slopes of the targets, and what the mode keeps."""
 
     inverse: Tensor
-    target_slope: Tensor | None
+    target_slope: Tensor | None = None
     tiles: Tensor | None = None
     slope: Tensor | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """In the order of the fields; autograd holds them, and lets go of them, with the graph."""
+        return self.inverse, self.target_slope, self.tiles, self.slope
 
 
 class _Run:
@@ -233,7 +237,7 @@ class _Run:
         count, width = len(self.targets), len(self.matrix)
         empty = self.states.new_empty
         results = [empty(count, dtype=self.sum_dtype) for _ in range(1 + len(self.job.statistics))]
-        kept = _Kept(empty(count, 1, dtype=self.sum_dtype), None)
+        kept = _Kept(empty(count, 1, dtype=self.sum_dtype))
         if self.head.softcap is not None:
             kept.target_slope = empty(count, 1, dtype=self.sum_dtype)
         if mode == "tiles":
