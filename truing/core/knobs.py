@@ -35,7 +35,7 @@ Positive = Annotated[float, Interval(low=0.0, is_low_open=True)]
 NonNegative = Annotated[float, Interval(low=0.0)]
 Fraction = Annotated[float, Interval(low=0.0, high=1.0)]
 OpenFraction = Annotated[float, Interval(0.0, 1.0, is_low_open=True, is_high_open=True)]
-Count = Annotated[int, Interval(low=1)]
+Count = Annotated[int, Interval(low=1.0)]
 
 
 class UnfitError(ValueError):

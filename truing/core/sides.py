@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from truing.core import segments
@@ -55,7 +55,7 @@ class Sides:
         """
         return self.partners(self.lengths)
 
-    def partners(self, values: Float[Tensor, "*R S"]) -> Float[Tensor, "*R S"]:
+    def partners(self, values: Shaped[Tensor, "*R S"]) -> Shaped[Tensor, "*R S"]:
         """For each side, the value of the side it stands against."""
         self._refuse_alone()
         return values.roll(self.count // 2, dims=-1)
@@ -104,7 +104,9 @@ class Sides:
         """Sum over the tokens of each side, each token times its weight."""
         return segments.sums(tokens[..., self.token] * weight, self.side, self.count)
 
-    def halves(self, values: Float[Tensor, "S"]) -> tuple[Float[Tensor, "P"], Float[Tensor, "P"]]:
+    def halves(
+        self, values: Shaped[Tensor, "S"]
+    ) -> tuple[Shaped[Tensor, "P"], Shaped[Tensor, "P"]]:
         """Values of the chosen sides and of the rejected sides."""
         middle = self.count // 2
         return values[:middle], values[middle:]

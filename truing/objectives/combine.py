@@ -17,7 +17,7 @@ from truing.core.sides import Sides
 from truing.errors import KnobError, NeedsError
 from truing.objectives.part import Part, part
 
-Index = Annotated[int, Interval(low=0)]
+Index = Annotated[int, Interval(low=0.0)]
 
 
 @part
