@@ -68,7 +68,7 @@ def seen(rows: Rows, references: int = 2, **fields: Any) -> Seen:
 def source_view(responses: tuple[tuple[float, ...], ...]) -> View:
     """Single responses, one a row."""
     return View(
-        policy=_flat(responses),
+        policy=_flat(responses).requires_grad_(),
         response=torch.tensor([i for i, tokens in enumerate(responses) for _ in tokens]),
         group=torch.arange(len(responses)),
         pairs=torch.zeros(0, 2, dtype=torch.int64),

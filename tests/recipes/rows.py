@@ -145,7 +145,7 @@ def _response(policy: str, reference: str, score: float, **others: Any) -> Side:
 GROUPS: Rows = (
     (
         _response("-0.5 -1.4 -0.3", "-0.8 -1.1 -0.9", 1.5),
-        _response("-2.2", "-1.7", 0.4),
+        _response("-2.35", "-1.7", 0.4),
         _response("-0.9 -0.2 -1.8 -0.6", "-0.7 -0.55 -2.4 -1.0", 2.2),
     ),
     (

@@ -95,69 +95,62 @@ def test_loss_and_gradient_are_the_papers(case):
 # ---------------------------------------------------------------------------- drawn positions
 
 # No two subsets of these have the same sum, so a loss tells which one was drawn.
-LONGEST = replace(
+SHORT = PAIRS[0][0]
+LONG = replace(
     PAIRS[0][1],
     policy=tuple(-math.sqrt(prime) for prime in (2, 3, 5, 7, 11)),
     references=(tuple(-math.log(prime) for prime in (13, 3, 7, 5, 2)),),
 )
-ROW = ((PAIRS[0][0], LONGEST),)
 SUBSETS = list(itertools.combinations(range(5), 2))
+ROWS = tuple((replace(SHORT), replace(LONG)) for _ in range(500))
 
 
-def drawn(expression, epoch, seed=0):
-    """The loss of one pair of 2 and 5 tokens, whose positions are drawn."""
-    context = BatchContext(counts=Counts(pairs=1), epoch=epoch, seed=seed)
-    view = seen(ROW, references=1, row_ids=torch.tensor([90_210]), context=context).view
-    return float(parse(expression)(view).loss.detach())
+def draws(expression, number=500, epoch=0, seed=0):
+    """What was drawn of the longer response of each row: (policy's, reference's) positions."""
+    context = BatchContext(counts=Counts(pairs=number), epoch=epoch, seed=seed)
+    ids = 7919 * torch.arange(number) + 90_210
+    view = seen(ROWS[:number], references=1, row_ids=ids, context=context).view
+    by_loss = {round(by_subset(*both), 12): both for both in itertools.product(SUBSETS, SUBSETS)}
+    assert len(by_loss) == len(SUBSETS) ** 2
+    return [by_loss[round(loss, 12)] for loss in parse(expression)(view).per_pair.tolist()]
 
 
-def by_subset(kept, reference=None):
-    chosen, rejected = ROW[0]
-    policy = sum(rejected.policy[t] for t in kept)
-    references = sum(rejected.references[0][t] for t in reference or kept)
-    return -logsig(0.7 * (chosen.r - (policy - references)))
+def by_subset(policy, reference):
+    own = sum(LONG.policy[t] for t in policy)
+    return -logsig(0.7 * (SHORT.r - (own - sum(LONG.references[0][t] for t in reference))))
 
 
-def which(loss, losses):
-    """The one subset that gives this loss."""
-    found = [name for name, value in losses.items() if math.isclose(loss, value, rel_tol=EXACT)]
-    assert len(found) == 1, f"{loss} is the loss of {found}"
-    return found[0]
-
-
-def test_two_of_five_tokens_are_drawn_evenly_over_the_epochs():
-    losses = {kept: by_subset(kept) for kept in SUBSETS}
-    seen_so_far = Counter(which(drawn("sampo(beta=0.7)", epoch), losses) for epoch in range(500))
+def test_two_of_five_tokens_are_drawn_evenly_and_shared_with_the_reference():
+    found = draws("sampo(beta=0.7)")
+    assert all(policy == reference for policy, reference in found)
+    number = Counter(policy for policy, _ in found)
     # 500 draws of 10 subsets: 50 each, and 4 deviations of 6.7 to either side.
-    assert all(23 <= seen_so_far[kept] <= 77 for kept in SUBSETS)
+    assert all(23 <= number[kept] <= 77 for kept in SUBSETS)
 
 
 def test_one_seed_epoch_and_row_always_draw_the_same():
-    once = [drawn("sampo(beta=0.7)", epoch, seed=3) for epoch in range(20)]
-    assert once == [drawn("sampo(beta=0.7)", epoch, seed=3) for epoch in range(20)]
-    assert once != [drawn("sampo(beta=0.7)", epoch, seed=4) for epoch in range(20)]
+    once = draws("sampo(beta=0.7)", 30)
+    assert once == draws("sampo(beta=0.7)", 30)
+    assert once != draws("sampo(beta=0.7)", 30, epoch=1)
+    assert once != draws("sampo(beta=0.7)", 30, seed=1)
+    assert once[:7] == draws("sampo(beta=0.7)", 7), "the other rows of the batch matter"
 
 
-def test_the_end_token_is_always_among_them_when_it_is_kept():
-    losses = {kept: by_subset(kept) for kept in SUBSETS}
-    kept = {which(drawn("sampo(beta=0.7, keep_end=True)", e), losses) for e in range(100)}
-    assert kept == {subset for subset in SUBSETS if 4 in subset}
-    text = "sampled(dpo(beta=0.7), keep_end=True)"
-    assert {which(drawn(text, e), losses) for e in range(100)} == kept
+@pytest.mark.parametrize("text", ["sampo(beta=0.7, {})", "sampled(dpo(beta=0.7), {})"])
+def test_the_end_token_is_always_among_them_when_it_is_kept(text):
+    found = {policy for policy, _ in draws(text.format("keep_end=True"), 100)}
+    assert found == {subset for subset in SUBSETS if 4 in subset}
 
 
 def test_independent_positions_are_two_draws():
-    losses = {(own, other): by_subset(own, other) for own in SUBSETS for other in SUBSETS}
-    text = "sampo(beta=0.7, shared_positions=False)"
-    draws = Counter(which(drawn(text, epoch), losses) for epoch in range(300))
-    apart = sum(number for (own, other), number in draws.items() if own != other)
-    # Nine of ten draws are apart: 270 of 300, and 4 deviations of 5.2 to either side.
-    assert 249 <= apart <= 291
+    found = draws("sampo(beta=0.7, shared_positions=False)")
+    apart = sum(policy != reference for policy, reference in found)
+    # Nine of ten are apart: 450 of 500, and 4 deviations of 6.7 to either side.
+    assert 423 <= apart <= 477
 
 
-def test_evaluation_draws_too():
-    losses = {kept: by_subset(kept) for kept in SUBSETS}
-    which(drawn("sampo(beta=0.7)", -1), losses)
+def test_evaluation_draws_of_its_own_epoch():
+    assert draws("sampo(beta=0.7)", 30, epoch=-1) != draws("sampo(beta=0.7)", 30)
 
 
 def test_of_equal_lengths_all_tokens_are_taken():
