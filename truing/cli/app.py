@@ -128,6 +128,33 @@ def demo(
     show_demo(output, seed=seed, as_json=as_json)
 
 
+@app.command()
+def objectives(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD]...", help="Only those that hold them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The catalogue: name, paper, needs and idea of every objective."""
+    from truing.cli.show_objectives import show_objectives
+
+    show_objectives(" ".join(words or []), as_json=as_json)
+
+
+@app.command()
+def explain(
+    expression: Annotated[str, typer.Argument(help='For instance "sampo(beta=0.1) + 0.2*sft()".')],
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a page with the curves of loss and slopes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One objective taken apart: formula, parts, needs, source, slopes, effective beta."""
+    from truing.cli.show_objectives import show_explanation
+
+    show_explanation(expression, plot=plot, as_json=as_json)
+
+
 def main() -> None:
     """Entry point of the command."""
     arguments = sys.argv[1:]

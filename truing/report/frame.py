@@ -1,5 +1,6 @@
 """The house's frame for figures: what all of them share, and nothing of what they show."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from truing.report.colours import SERIES
 
@@ -80,3 +82,12 @@ def with_interval(
         marker={"size": 9, "symbol": symbol, "color": colour},
         error_y={**bars, "thickness": 1.5, "width": 5, "color": colour},
     )  # fmt: skip
+
+
+def figures_json(figures: Sequence[Figure]) -> Markup:
+    """What plotly.js draws, as JSON that can stand between script tags: nothing in it ends them."""
+    plots = [{"name": it.name, **json.loads(str(it.plot.to_json()))} for it in figures]
+    text = json.dumps(plots, ensure_ascii=True, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)

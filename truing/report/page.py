@@ -1,6 +1,5 @@
 """A run folder as one page: `report.html`, self-contained, readable without network."""
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from truing.report.cards import cards, curve_cards, flattened
 from truing.report.collect import Curves, Run, Sample, collect
 from truing.report.data_words import in_words
 from truing.report.figures import curve_figures
-from truing.report.frame import Figure
+from truing.report.frame import Figure, figures_json
 from truing.report.held_out import evaluation_figures, sample_figures
 from truing.report.numbers import duration, number
 from truing.report.template import ASSETS, render
@@ -69,7 +67,7 @@ def run_page(run: Run) -> str:
         made_with=run.made_with,
         commands=_commands(run),
         missing=run.missing,
-        figures_json=Markup(_json_in_html([_plot(figure) for figure in figures])),
+        figures_json=figures_json(figures),
     )
 
 
@@ -242,19 +240,3 @@ def _has(samples: Iterable[Sample]) -> tuple[bool, bool]:
     """Whether any sample has scores, and whether any has lengths, on both sides."""
     known = [(s.gain is not None, s.longer is not None) for s in samples]
     return any(gain for gain, _ in known), any(length for _, length in known)
-
-
-# ------------------------------------------------------------------ plots
-
-
-def _plot(figure: Figure) -> dict[str, Any]:
-    """What plotly.js draws; arrays of numbers as base64."""
-    return {"name": figure.name, **json.loads(str(figure.plot.to_json()))}
-
-
-def _json_in_html(value: Any) -> str:
-    """JSON that can stand between script tags: no character in it can end them."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
