@@ -11,6 +11,7 @@ gradient are finite wherever a run may come.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,11 +19,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import torch
 from torch import Tensor
 
-from truing.core import BatchContext, State, View
+from truing.core import State, View
 from truing.core.joining import part, whole
 from truing.core.knobs import Interval
-from truing.objectives import Objective, Pairwise
-from truing.recipes import parse
+from truing.objectives import Objective
+from truing.recipes import dpo, hinge, parse
 from truing.recipes._recipe import SHELF, Recipe
 
 EXACT = 1e-10
@@ -87,9 +88,15 @@ def sample_view(
         prompt_group=torch.arange(rows).repeat_interleave(2),
         auxiliary={name: _source(drawn) for name in SOURCES},
         row_ids=torch.arange(rows) * 7919 + 13,
-        state=State({f"{n}_dpo/{v}": 0.3 for n in ("alpha", "beta") for v in ("mean", "std")}),
-        context=None,
+        state=State(dict.fromkeys(_averages(), 0.3)),
     )
+
+
+@lru_cache
+def _averages() -> tuple[str, ...]:
+    """The running means and deviations that recipes keep; what merely counts begins at nothing."""
+    names = {name for recipe in SHELF.values() for name in recipe.build().needs.state}
+    return tuple(sorted(name for name in names if f"{name.split('/')[0]}/std" in names))
 
 
 def _leaf(values: Tensor) -> Tensor:
@@ -261,7 +268,7 @@ def values_of(kind: Any, near: Any) -> list[Any]:
         return [v for v in _numbers(near) if all(v in interval for interval in ranges)]
     if origin is tuple:
         return [values for value in values_of(arguments[0], near)[:1] for values in [(value,)]]
-    return _PLAIN.get(kind, [Pairwise(beta=0.1), Pairwise(beta=0.2)])
+    return _PLAIN.get(kind, [dpo(), hinge()])
 
 
 def _numbers(near: Any) -> list[float]:
@@ -277,4 +284,4 @@ _PLAIN: Mapping[Any, list[Any]] = {
     int: [1, 2],
 }
 
-__all__ = ["CHECKS", "BatchContext", "check_recipe", "sample_view"]
+__all__ = ["CHECKS", "at_start", "check_recipe", "sample_view"]

@@ -47,8 +47,8 @@ def test_an_unknown_name_without_a_likeness_lists_what_there_is():
 
 def test_the_error_shows_the_piece_it_means():
     with pytest.raises(KnobError) as caught:
-        parse("several([model('a'), modle('b')])", NAMES, {})
-    assert caught.value.where == "modle('b')"
+        parse("several([model('a'), model_('b')])", NAMES, {})
+    assert caught.value.where == "model_('b')"
 
 
 def test_a_signature_prints_as_it_is_called():

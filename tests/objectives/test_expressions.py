@@ -180,7 +180,7 @@ MISSING = [
         "mrpo()",
         bare(references=sample_view(((3, 4), (2, 2))).references[:1]),
         "2 references",
-        "seve",
+        "several",
     ),
 ]
 

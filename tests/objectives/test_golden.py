@@ -30,9 +30,6 @@ def with_beta(text: str) -> Rule:
     return lambda p: text.format(b=p["beta"])
 
 
-# ------------------------------------------------------------------ which objective a case asks for
-
-
 def original(p: Params) -> str:
     if p.get("ipo"):
         return f"ipo(beta={p['beta']}, average=False)"
@@ -109,10 +106,6 @@ def mrpo(p: Params) -> str:
     return f"mrpo(beta={beta}, {alpha}{clip}, crossed=True)"
 
 
-def beta_dpo(p: Params) -> str:
-    return f"beta_dpo(beta={p['beta']}, a={p['a']}, filtered={p['mode_weight']}, ema=1.0)"
-
-
 def alpha_dpo(p: Params) -> str:
     gamma = p["beta"] * p["gamma_beta_ratio"]
     return f"alpha_dpo(beta={p['beta']}, gamma={gamma}, alpha={p['alpha']}, ema=1.0)"
@@ -186,10 +179,6 @@ def kto(p: Params) -> str:
     return f"kto(beta={p['beta']}, desirable_weight={weights})"
 
 
-def sppo(p: Params) -> str:
-    return f"sppo(beta={p['beta']}, single={p['loss_type'] == 'sppo_single'})"
-
-
 SAMPO_REPOSITORY: dict[str, Rule] = {
     "dpop": lambda p: f"dpop(beta={p['beta']}, lam={p['dpop_lambda']})",
     "lenN": lambda p: f"r_dpo(beta={p['beta']}, alpha={p['lenN_lambda']})",
@@ -226,9 +215,11 @@ RULES: dict[str, Rule] = {
     "halos/ipo": lambda p: f"ipo(beta={p['tau']})",
     "halos/simpo": simpo,
     "halos/kto": kto,
-    "sppo": sppo,
+    "sppo": lambda p: f"sppo(beta={p['beta']}, single={p['loss_type'] == 'sppo_single'})",
     "wpo": with_beta("wpo(beta={b})"),
-    "beta-dpo": beta_dpo,
+    "beta-dpo": lambda p: (
+        f"beta_dpo(beta={p['beta']}, a={p['a']}, filtered={p['mode_weight']}, ema=1.0)"
+    ),
     "alpha-dpo": alpha_dpo,
     "dr-dpo": lambda p: f"dr_dpo(beta={p['beta']}, beta_prime={p['mode_weight']})",
     "discopop/log_ratio_modulated": lambda p: f"discopop(beta={p['beta']}, tau={p['tau']})",
@@ -274,9 +265,6 @@ def expression_of(case: Params) -> str | None:
 WANTED = [case for case in GOLDEN["cases"] if rule_of(case)]
 
 
-# ------------------------------------------------------------------------- the view of a case
-
-
 def table(name: str) -> torch.Tensor:
     return torch.tensor(GOLDEN["inputs"][name], dtype=torch.float64)
 
@@ -305,6 +293,12 @@ def two_word_kl(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return share * (reference - policy) + other * at_other
 
 
+RUNNING = {
+    **{"beta_dpo/mean": "gap_mean", "beta_dpo/std": "gap_std"},
+    **{"alpha_dpo/mean": "running_mean", "alpha_dpo/std": "running_std"},
+}
+
+
 def pair_view(case: Params) -> tuple[View, list[torch.Tensor]]:
     policies = [policy.requires_grad_() for policy in both("policy")]
     references, masks = both("ref"), both("mask")
@@ -326,16 +320,7 @@ def pair_view(case: Params) -> tuple[View, list[torch.Tensor]]:
         statistics["kl_pos"] = tuple(two_word_kl(pi, ref) for pi, ref in hidden)
     if "selected_mask" in case:
         given["selection"] = torch.tensor(case["selected_mask"]).bool()
-    state = {
-        name: p[key]
-        for name, key in {
-            "beta_dpo/mean": "gap_mean",
-            "beta_dpo/std": "gap_std",
-            "alpha_dpo/mean": "running_mean",
-            "alpha_dpo/std": "running_std",
-        }.items()
-        if key in p
-    }
+    state = {name: p[key] for name, key in RUNNING.items() if key in p}
     count = policies[0].shape[0]
     view = View.from_padded(
         *policies,
@@ -389,9 +374,6 @@ def kwise_view(_: Params) -> tuple[View, list[torch.Tensor]]:
 
 VIEWS = {"kwise": kwise_view, "pair+kl": mismatched_view}
 GRADIENTS = ("grad_policy_chosen", "grad_policy_rejected", "grad_policy_kwise")
-
-
-# ---------------------------------------------------------------------------------- the tests
 
 
 def test_enough_cases_are_covered():

@@ -20,7 +20,8 @@ def exo(
         reward form (K responses): p = softmax(s_i / beta_reward), mean over prompts
 
     r (nats): log-ratio to the reference, summed over response tokens. The gradient flows through q.
-    The authors' training script divides the logits by 0.8 first, which is not part of the formula.
+    The authors' training script first softens both models by a temperature of 0.8, which is no
+    part of the formula.
 
     Args:
         beta: beta_pi of the paper; 0.1 on IMDB, 0.5 on TL;DR and HH.
