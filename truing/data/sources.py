@@ -35,7 +35,7 @@ class Source:
             )
 
 
-Data: TypeAlias = "str | Path | Source | Mapping[str, Any] | Iterable[Any]"
+Data: TypeAlias = str | Path | Source | Mapping[str, Any] | Iterable[Any]
 """Whatever `prepare` and `read_rows` accept as data."""
 
 
