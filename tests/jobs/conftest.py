@@ -32,4 +32,5 @@ def least(world_pairs) -> dict[str, object]:
         "pairs_per_step": 4,
         "learning_rate": 3e-4,
         "seed": 5,
+        "trainer": {"save_strategy": "no"},
     }

@@ -21,7 +21,7 @@ def command(*arguments):
 
 def keys(least, output):
     return [
-        *(f"{key}={value}" for key, value in least.items()),
+        *(f"{key}={value}" for key, value in least.items() if key != "trainer"),
         f"output={output}",
         "epochs=3",
         "trainer.save_steps=2",

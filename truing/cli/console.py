@@ -62,6 +62,10 @@ class Bars:
                 yield item
                 task.advance()
 
+    def note(self, text: str) -> None:
+        """See `truing.core.progress.Progress`."""
+        self._console.print(escape(text))
+
 
 OUT = Console(soft_wrap=True, highlight=False)
 ERR = Console(stderr=True, highlight=False)

@@ -39,8 +39,6 @@ def show_train(
         if (output / "run.yaml").exists():
             console.say(f"go on: truing train --resume {output}")
         raise
-    for note in result.notes:
-        console.say(note)
     report = result.output / "report.html"
     if as_json:
         console.show_json(

@@ -26,6 +26,10 @@ class Progress(Protocol):
         """Yield the items one by one, showing how many of `total` are done."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say what was decided or left out, in a sentence, when it is known."""
+        ...
+
 
 class _SilentTask:
     def advance(self, done: int = 1, *, note: str = "") -> None:
@@ -53,6 +57,9 @@ class Silent:
     ) -> Iterator[T]:
         """Yield the items as they are."""
         yield from items
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
 
 SILENT = Silent()

@@ -111,8 +111,11 @@ def _run(
     """All stations in order; nothing is written before the data stands."""
     output = Path(config.output)
     material = gather(config, progress, strict=options["strict"], skip_bad=options["skip_bad"])
+    for note in material.summary.notes:
+        progress.note(note)
     at = Station(config, material, choose_numerics(config.dtype), progress)
     stations = Stations.opened(at)
+    progress.note(stations.notes[-1])
     output.mkdir(parents=True, exist_ok=True)
     if checkpoint is None:
         sources = [config.data] if isinstance(config.data, str) else config.data

@@ -50,6 +50,8 @@ def training_arguments(
             where="configuration",
             fix="the keys are the fields of transformers' TrainingArguments",
         )
+    # YAML reads a bare `no` as false.
+    given = {k: "no" if k.endswith("_strategy") and v is False else v for k, v in given.items()}
     steps = math.ceil(epochs * math.ceil(num_rows / rows_per_step))
     chosen = {"save_steps": max(1, math.ceil(steps / CHECKPOINTS_A_RUN)), **DEFAULTS, **given}
     # Re-entrant checkpointing loses what is passed to the layers by keyword.
