@@ -49,6 +49,12 @@ class RowReader:
         columns: see `read_rows`.
         is_auxiliary: see `read_rows`.
         skips_bad: malformed rows are kept in `faults` and not raised.
+        faults: malformed rows met so far.
+        notes: what the user should know about the files.
+        layouts: the layout of each file.
+        record: the row that was given last, as its file has it.
+        num_read: records met so far, malformed ones included.
+        num_rows: how many there are, where that is known before reading.
     """
 
     data: Data
@@ -58,6 +64,7 @@ class RowReader:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     layouts: dict[str, str] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
     num_read: int = 0
     num_rows: int | None = None
     _seen: Counter[int] = field(default_factory=Counter)
@@ -121,6 +128,8 @@ class RowReader:
                 self.faults.append(row)
                 continue
             first = first or row
+            if isinstance(item, Record) and isinstance(item.value, Mapping):
+                self.record = item.value
             if self.skips_bad or len(self.faults) == before:
                 yield row
         if len(self.faults) > before and not self.skips_bad:
