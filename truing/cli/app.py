@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from truing.cli import data as data_verbs
 from truing.cli.exits import INTERRUPTED, run
 
 # Before any library of the hub is imported: no progress bars and no advice of theirs.
@@ -153,6 +154,22 @@ def explain(
     from truing.cli.show_objectives import show_explanation
 
     show_explanation(expression, plot=plot, as_json=as_json)
+
+
+data_verbs.register(app)
+
+
+@app.command()
+def doctor(
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Which engine each family of models gets.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Versions and machine for a report of a bug; with --engine, what is exact on which model."""
+    from truing.cli.show import show_doctor
+
+    show_doctor(engine=engine, as_json=as_json)
 
 
 def main() -> None:

@@ -122,3 +122,22 @@ def show_demo(output: Path, *, seed: int, as_json: bool) -> None:
         console.show_table(result.title, result.columns, result.rows)
         console.show(str(result.output / "report.html"))
     console.say("next: train on your own pairs, see README.md")
+
+
+def show_doctor(*, engine: bool, as_json: bool) -> None:
+    """`truing doctor`."""
+    from truing.jobs.doctor import architecture_table
+    from truing.jobs.made_with import machine, versions
+
+    lines = architecture_table(console.BARS) if engine else ()
+    facts = {**versions(), **machine()}
+    if as_json:
+        console.show_json({**facts, "engines": [vars(line) for line in lines]})
+        return
+    console.show_table(
+        "", ("what", "which"), [(k, str(v)) for k, v in facts.items()], numbers=False
+    )
+    if lines:
+        rows = [(line.name, line.engine, line.reason) for line in lines]
+        columns = ("family of models", "engine", "why not shared")
+        console.show_table("", columns, rows, numbers=False)

@@ -1,6 +1,7 @@
 """With what a run was made: versions and hashes of its data, kept in run.yaml."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -25,6 +26,20 @@ def versions() -> dict[str, str]:
     return found
 
 
+def machine() -> dict[str, str]:
+    """What the numbers were computed on."""
+    import torch
+
+    found = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+    }
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.get_device_name()
+    return found
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, or of every file below a folder in order of name."""
     digest = hashlib.sha256()
@@ -40,7 +55,7 @@ def made_with(data: Iterable[str], options: Mapping[str, Any]) -> dict[str, Any]
     files = [Path(source) for source in data]
     return {
         "versions": versions(),
-        "machine": f"{platform.system()} {platform.machine()}",
+        "machine": machine(),
         "data": {str(path): file_hash(path) for path in files if path.exists()},
         "options": dict(options),
     }
