@@ -132,7 +132,8 @@ class Listwise(Objective):
         response = view.alone.response
         scores = view.need("scores").detach()[response].to(like.dtype)
         is_first = segments.positions(view.group[response], view.num_groups) == 0
-        return (scores + self.first_bonus * is_first) / self.temperature
+        raised = torch.where(is_first, scores + self.first_bonus, scores)
+        return raised / self.temperature
 
 
 def _spread_over_pairs(losses: Float[Tensor, "G"], view: View) -> Float[Tensor, "P"]:
