@@ -10,7 +10,9 @@ import hypothesis
 import pytest
 
 # All of this must be said before torch or a Hugging Face library is imported: they read it once.
+# Two threads that wait for each other on a busy machine take many times as long as one.
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
+THREADS = int(os.environ.get("OMP_NUM_THREADS", THREADS))
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, str(THREADS))
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
