@@ -332,6 +332,15 @@ def test_colliding_metrics_keep_the_first_terms_names():
     )
 
 
+@pytest.mark.parametrize("name", sorted(SHELF))
+def test_rewards_without_the_loss_are_those_beside_it(name):
+    view, objective = sample_view(), SHELF[name].build()
+    beside, alone = objective(view).rewards, objective.rewards(view)
+    assert (beside is None) == (alone is None)
+    if beside is not None:
+        torch.testing.assert_close(alone, beside, rtol=0, atol=0)
+
+
 def test_trl_names_and_drift_are_reported():
     metrics = dpo()(sample_view()).metrics
     for side in ("chosen", "rejected"):

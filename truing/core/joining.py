@@ -31,7 +31,8 @@ def part(view: View, start: int, stop: int) -> View:
 
     Auxiliary sources stay with the part that begins at row 0, so that parts add up to the whole.
     """
-    first, last = (int(x) for x in torch.searchsorted(view.group, torch.tensor([start, stop])))
+    ends = torch.tensor([start, stop], device=view.group.device)
+    first, last = (int(end) for end in torch.searchsorted(view.group, ends))
     token = (view.response >= first) & (view.response < last)
     pair_group = view.group[view.pairs[:, 0]]
     pair = (pair_group >= start) & (pair_group < stop)

@@ -1,5 +1,6 @@
 """The papers: one small function each, returning an objective."""
 
+from truing.recipes._recipe import Recipe, recipe
 from truing.recipes.apo import apo_down, apo_zero
 from truing.recipes.averaged import averaged
 from truing.recipes.chi2 import chi2po
@@ -35,6 +36,7 @@ from truing.recipes.vocabulary import tdpo, wpo
 __all__ = [
     "Entry",
     "Knob",
+    "Recipe",
     "alpha_dpo",
     "alphapo",
     "aot",
@@ -83,6 +85,7 @@ __all__ = [
     "posterior",
     "r_dpo",
     "rebel",
+    "recipe",
     "robust_dpo",
     "rpo",
     "sampled",
