@@ -35,12 +35,14 @@ class Packed:
         predictors: (U,) tokens whose hidden state predicts something.
         targets: (U,) the token that each predicts.
         job: what the head computes; None: only the hidden states of the predictors.
+        with_hidden: give the hidden states beside the job's results.
     """
 
     tree: SegmentTree
     predictors: Int[Tensor, "U"]
     targets: Int[Tensor, "U"]
     job: HeadJob | None
+    with_hidden: bool = False
 
 
 def causal_lm(model: nn.Module) -> PreTrainedModel:
@@ -129,7 +131,8 @@ def run_packed(
     """Body, then head; a mapping, so that wrappers find the tensors in it.
 
     Returns:
-        `logps` and each statistic, (U,) each; `hidden`, (U, D), where there is no job.
+        `logps` and each statistic, (U,) each; `hidden`, (U, D), where it is asked for or there is
+        no job.
     """
     # A mask of four dimensions is handed through as it is; the tree is the mask.
     nothing = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device)
@@ -148,7 +151,8 @@ def run_packed(
         results = head_logps(hidden, head, packed.targets, packed.job)
     else:
         results = module_logps(module(hidden), head, packed.targets, packed.job)
-    return dict(zip(("logps", *packed.job.statistics), results, strict=True))
+    found = dict(zip(("logps", *packed.job.statistics), results, strict=True))
+    return {**found, "hidden": hidden} if packed.with_hidden else found
 
 
 def body_of(base: PreTrainedModel) -> Any:

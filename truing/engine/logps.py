@@ -35,7 +35,10 @@ class TokenRow(Protocol):
 
 @dataclass(frozen=True)
 class TokenLogps:
-    """Token log-probs of every response of some rows, in the rows' order."""
+    """Token log-probs of every response of some rows, in the rows' order.
+
+    `prompt_end` is the last hidden state of each prompt, which heads read.
+    """
 
     logps: Float[Tensor, "M"]
     response: Int[Tensor, "M"]
@@ -45,6 +48,7 @@ class TokenLogps:
     statistics: Mapping[str, Float[Tensor, "M"]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    prompt_end: Float[Tensor, "G D"] | None = None
 
 
 # Opens a block in which the yielded model is the reference: another model, or the policy with its
@@ -61,11 +65,13 @@ class Wanted:
         statistics: names of `truing.engine.statistics.STATISTICS`.
         live_reference: the reference, for the statistics that read one; it runs on the same rows
             without gradient.
+        prompt_end: the last hidden state of each prompt.
     """
 
     prompt: bool = False
     statistics: frozenset[str] = frozenset()
     live_reference: LiveReference | None = None
+    prompt_end: bool = False
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -49,7 +50,7 @@ class PaddedEngine:
         """See `Engine.logps`."""
         device = next(model.parameters()).device
         ids, mask = _padded(rows, device)
-        log_probs = _log_probs(model, ids, mask)
+        log_probs, states = _log_probs(model, ids, mask, with_states=wanted.prompt_end)
         tokens = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
         inside = _response_mask(rows, ids.shape[1], device)[:, 1:]
         response, group = response_index(rows, device)
@@ -69,20 +70,34 @@ class PaddedEngine:
             prompt=prompt,
             prompt_group=prompt_group,
             statistics=MappingProxyType(statistics),
+            prompt_end=None if states is None else _prompt_ends(rows, states),
         )
 
 
-def _log_probs(model: torch.nn.Module, ids: Tensor, mask: Tensor) -> Float[Tensor, "N W-1 V"]:
+def _log_probs(
+    model: torch.nn.Module, ids: Tensor, mask: Tensor, *, with_states: bool = False
+) -> tuple[Float[Tensor, "N W-1 V"], Float[Tensor, "N W D"] | None]:
     """Position i predicts token i + 1; half precision is summed in float32."""
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+    found = model(
+        input_ids=ids, attention_mask=mask, use_cache=False, output_hidden_states=with_states
+    )
+    logits = found.logits[:, :-1]
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    return logits.log_softmax(-1), found.hidden_states[-1] if with_states else None
+
+
+def _prompt_ends(rows: Sequence[TokenRow], states: Tensor) -> Float[Tensor, "G D"]:
+    """The state at the last prompt token, read from each row's first response's sequence."""
+    firsts = np.cumsum([0, *(len(row.responses) for row in rows[:-1])])
+    ends = [len(row.prompt) - 1 for row in rows]
+    return states[torch.from_numpy(firsts), torch.tensor(ends)]
 
 
 def _reference(wanted: Wanted, ids: Tensor, mask: Tensor) -> Tensor | None:
     if wanted.live_reference is None:
         return None
     with torch.no_grad(), wanted.live_reference() as reference:
-        return _log_probs(reference, ids, mask)
+        return _log_probs(reference, ids, mask)[0]
 
 
 def _too_long(row: TokenRow, tokens: int, budget: int) -> FitError:

@@ -110,7 +110,7 @@ def packed_logps(
         "position_ids": _tensor(packed.tree.positions, device)[None],
     }
     job = _with_reference(job, wanted, inputs, packed, tokens, device)
-    request = Packed(packed.tree, *_predicted(packed, tokens, device), job)
+    request = Packed(packed.tree, *_predicted(packed, tokens, device), job, wanted.prompt_end)
     found: Mapping[str, Tensor] = model(**inputs, packed=request)
     response, group = response_index(rows, device)
     of_responses = _gather(index[: len(response)], len(tokens), device)
@@ -125,7 +125,15 @@ def packed_logps(
         prompt=prompt,
         prompt_group=prompt_group,
         statistics=MappingProxyType({name: of_responses(found[name]) for name in job.statistics}),
+        prompt_end=_prompt_ends(rows, found["hidden"], index) if wanted.prompt_end else None,
     )
+
+
+def _prompt_ends(rows: Sequence[TokenRow], hidden: Tensor, index: np.ndarray) -> Tensor:
+    """What predicts the first token of each row's first response: its prompt's last state."""
+    sizes = [sum(map(len, row.responses)) for row in rows]
+    firsts = np.cumsum([0, *sizes[:-1]])
+    return hidden.index_select(0, _tensor(index[firsts], hidden.device))
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> Tensor:

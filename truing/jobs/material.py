@@ -184,10 +184,3 @@ def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
             where=config.objective,
             fix="use mrpo(...), or give one reference",
         )
-    if needs.heads:
-        raise NeedsError(
-            f"the objective needs the head {', '.join(sorted(needs.heads))}, which "
-            "`truing train` does not give yet",
-            where=config.objective,
-            fix="use the objective in a loop of your own, or choose another",
-        )

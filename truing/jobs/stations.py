@@ -30,6 +30,7 @@ from truing.references.join import Rows
 from truing.references.policies import OtherModel, PolicyStart, each
 from truing.training.arguments import training_arguments, with_adapters
 from truing.training.execute import StepRunner
+from truing.training.heads import ScalarHeads, put_heads
 from truing.training.trainer import Material, PreferenceTrainer
 
 # Mean absolute token log-ratio (nats) that rounding alone may show at step 0, in float32.
@@ -175,7 +176,7 @@ class Stations:
         """What the objective reads beside log-probs, with the live reference it may need."""
         needs = self.at.material.objective.needs
         live = self._live() if needs.live_reference else None
-        return Wanted(needs.prompt, needs.vocabulary_statistics, live)
+        return Wanted(needs.prompt, needs.vocabulary_statistics, live, bool(needs.heads))
 
     def _live(self) -> Any:
         """Opens a block that yields the reference, for needs that read its whole distribution."""
@@ -203,7 +204,7 @@ class Stations:
             processing_class=material.reader.tokenizer,
             # The rows come from `evaluator`; the Trainer only wants to see that there are some.
             eval_dataset=material.held or None,  # type: ignore[arg-type]
-            runner=StepRunner(material.objective, self.engine, wanted),
+            runner=StepRunner(material.objective, self.engine, wanted, self._heads()),
             material=Material(
                 rows,
                 {name: Rows(examples) for name, examples in material.auxiliary.items()},
@@ -213,6 +214,11 @@ class Stations:
             ),
             evaluator=lambda policy: _numbers(self.evaluation(policy, held, progress=SILENT)),
         )
+
+    def _heads(self) -> ScalarHeads | None:
+        needs = self.at.material.objective.needs
+        width = self.model.config.get_text_config().hidden_size
+        return put_heads(self.model, needs.heads, needs.attached_heads, width)
 
     def _start_tolerance(self) -> float | None:
         """How far from 0 the log-ratios may be at step 0; None: nothing to check."""

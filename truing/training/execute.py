@@ -14,6 +14,7 @@ from truing.engine.logps import response_index
 from truing.errors import StoppedError
 from truing.objectives import Objective, gradients, injected
 from truing.references.join import PreferenceRow, Rows, join
+from truing.training.heads import ScalarHeads
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class StepRunner:
     objective: Objective
     engine: Engine
     wanted: Wanted
+    heads: ScalarHeads | None = None
 
     def backward(
         self,
@@ -190,7 +192,8 @@ class StepRunner:
         }
         policy = self.engine.logps(model, piece.rows.examples, self.wanted)
         view = join(policy, piece.rows, context=context, state=state)
-        return replace(view, auxiliary=MappingProxyType(sources))
+        heads = {} if self.heads is None else self.heads(policy)
+        return replace(view, auxiliary=MappingProxyType(sources), heads=heads)
 
     def _logps_of(self, model: torch.nn.Module, rows: Rows) -> View:
         """The view of one source's rows, in as many forward passes as they take."""

@@ -18,6 +18,7 @@ from truing.errors import StoppedError
 from truing.references.join import Rows
 from truing.training import folder
 from truing.training.execute import StepInputs, StepResult, StepRunner
+from truing.training.heads import without_heads
 from truing.training.steps import StepLoader, StepRows, StepSampler, drawn
 
 OBJECTIVE_STATE = "objective_state.json"
@@ -248,11 +249,18 @@ class PreferenceTrainer(Trainer):
         if not self.args.should_save:
             return
         target = output_dir or str(self._run)
-        self.model.save_pretrained(target, state_dict=state_dict)  # type: ignore[union-attr]
+        model: Any = self.model
+        heads = self._runner.heads
+        if heads is not None:
+            heads.save(Path(target))
+            state_dict = without_heads(state_dict or model.state_dict())
+        model.save_pretrained(target, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(target)
 
     def load_objective_state(self, checkpoint: Path) -> None:
-        """Take up the running scalars as they stood at the checkpoint."""
+        """Take up the running scalars and the heads as they stood at the checkpoint."""
+        if self._runner.heads is not None:
+            self._runner.heads.load(checkpoint)
         values = json.loads((checkpoint / OBJECTIVE_STATE).read_text(encoding="utf-8"))
         self._objective_state = State(values)
