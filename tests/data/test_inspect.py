@@ -242,9 +242,10 @@ def test_margins_say_how_each_form_of_the_reward_follows_length(shared):
     report = inspect(
         shared / "data/preferences/imdb-sentiment/train.jsonl",
         model=shared / "data/models/stories260K",
-        margins=40,
+        max_length=200,
+        margins=12,
     )
-    assert report.margins["rows"] == 40
+    assert report.margins["rows"] == 12
     names = [form["name"] for form in report.margins["forms"]]
     assert names == ["sum (DPO)", "same number of tokens (SamPO)", "mean"]
     assert report.margins["recommendation"]
@@ -263,3 +264,8 @@ def test_margins_are_the_sums_and_means_of_the_given_log_ratios():
     assert summed["margin"] == [2 - 4, 6 - 2]
     assert sampled["margin"] == [0, 0]
     assert mean["margin"] == [0, 0]
+
+
+def test_rows_without_a_prompt_each_count_for_the_interval(shared):
+    bias = inspect(shared / "data/preferences/blimp/test.jsonl").bias
+    assert bias["longer_wins_low"] < bias["longer_wins"] < bias["longer_wins_high"]

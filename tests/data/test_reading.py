@@ -328,3 +328,17 @@ def test_random_bytes_are_read_or_refused_and_never_a_crash(tmp_path_factory, co
     path.write_bytes(content)
     with pytest.raises(TruingError):
         list(read_rows(path))
+
+
+def test_another_s_turn_inside_a_response_is_refused():
+    response = [says("Look it up"), {"role": "tool", "content": "42"}, says("42")]
+    row = {"prompt": [user("What?")], "chosen": response, "rejected": [says("43")]}
+    with pytest.raises(RowError, match="turn 2 of the response is the tool's"):
+        only(row)
+
+
+def test_shared_turns_of_an_agent_go_into_the_prompt_and_the_last_is_learned():
+    start = [user("What?"), says("Look it up"), {"role": "tool", "content": "42"}]
+    row = only({"chosen": [*start, says("42")], "rejected": [*start, says("43")]})
+    assert len(row.prompt) == 3
+    assert row.responses[0] == (Message("assistant", "42"),)

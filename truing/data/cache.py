@@ -24,6 +24,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "truing"
 
 
+def is_worth_a_file(rows: Sequence[Row]) -> bool:
+    """Whether tokenising these rows takes longer than finding them again."""
+    return sum(len(text) for row in rows for text in spoken(row)) >= _WORTHWHILE
+
+
 class TokenCache:
     """Arrays of whole batches of rows, one file a batch.
 
@@ -34,10 +39,8 @@ class TokenCache:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def path(self, rows: Sequence[Row]) -> Path | None:
-        """Where the batch lies or would lie; None where it is too small to be worth a file."""
-        if sum(len(text) for row in rows for text in spoken(row)) < _WORTHWHILE:
-            return None
+    def path(self, rows: Sequence[Row]) -> Path:
+        """Where the batch lies or would lie."""
         digest = hashlib.blake2b(_FORMAT + self._key, digest_size=16)
         for row in rows:
             digest.update(row.id.to_bytes(8, "little", signed=True))

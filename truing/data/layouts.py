@@ -68,7 +68,7 @@ def _checked(prompt: Speech, responses: Sequence[Speech], columns: Sequence[str]
     """One kind within a row; who speaks last in a prompt, and who speaks in a response.
 
     The rule: a prompt ends with a user's (or a tool's) turn, a system turn stands first, and a
-    response begins and ends with the assistant. Any other order is the chat template's to refuse.
+    response is the assistant's alone. Any other order is the chat template's to refuse.
     """
     kinds = {isinstance(speech, str) for speech in (prompt, *responses)}
     if len(kinds) > 1:
@@ -110,6 +110,14 @@ def _check_response(response: Sequence[Message], column: str) -> None:
                 f"turn {number} of the response is the {response[number - 1].role}'s",
                 column=column,
                 fix="a response begins and ends with the assistant",
+            )
+    for number, turn in enumerate(response, start=1):
+        if turn.role != "assistant":
+            raise CellError(
+                f"turn {number} of the response is the {turn.role}'s, between the assistant's; "
+                "its words would be learned as if the model had said them",
+                column=column,
+                fix="put the turns that all responses share into the prompt; the last is learned",
             )
 
 

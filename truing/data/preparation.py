@@ -84,24 +84,31 @@ def prepare(
     maker = _Maker(
         Tokeniser(tokenizer), tokenizer.bos_token_id, max_length, truncation, needs, is_auxiliary
     )
-    faults: list[Fault] = []
-    collector = Collector()
-    rows = iter(reader)
-    chunk = list(islice(rows, _CHUNK))
-    with progress.task(total=reader.num_rows, description="reading and tokenising") as task:
-        while chunk:
-            made = maker.make(chunk)
-            faults += [item for item in made if isinstance(item, Fault)]
-            for item in made:
-                if isinstance(item, Example):
-                    collector.add(item)
-            task.advance(len(chunk))
-            chunk = list(islice(rows, _CHUNK))
+    examples, faults = _collected(reader, maker, progress)
     if faults and skip_bad is None:
         raise refusal(faults)
     if skip_bad is not None:
         write_faults(Path(skip_bad), [*reader.faults, *faults])
-    return _finish(maker, reader, collector.table(), faults, strict=strict)
+    return _finish(maker, reader, examples, faults, strict=strict)
+
+
+def _collected(
+    reader: RowReader, maker: "_Maker", progress: Progress
+) -> tuple[ExampleTable, list[Fault]]:
+    """All examples, and the rows that the chat template refused; some rows at a time."""
+    collector, faults = Collector(), list[Fault]()
+    rows = iter(reader)
+    chunk = list(islice(rows, _CHUNK))
+    with progress.task(total=reader.num_rows, description="reading and tokenising") as task:
+        while chunk:
+            for item in maker.make(chunk):
+                if isinstance(item, Fault):
+                    faults.append(item)
+                else:
+                    collector.add(item)
+            task.advance(len(chunk))
+            chunk = list(islice(rows, _CHUNK))
+    return collector.table(), faults
 
 
 def write_faults(path: Path, faults: Sequence[Fault]) -> None:

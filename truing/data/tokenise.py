@@ -4,12 +4,13 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from truing.data.cache import TokenCache
+from truing.data.cache import TokenCache, is_worth_a_file
 from truing.data.examples import Ids
 from truing.data.rows import Row
 from truing.data.template import Renderer
@@ -61,8 +62,7 @@ class Tokeniser:
         while ids and ids[-1] == self._end:
             ids.pop()  # some tokenizers put an end token behind everything
         self._begin = ids
-        self._fast = _plain_copy(tokenizer) if tokenizer.is_fast else None
-        self._cache = TokenCache(self._key()) if self._fast is not None else None
+        self._fast = _without_limits(tokenizer) if tokenizer.is_fast else None
 
     def rows(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
         """Ids of some rows, from the cache where they lie there.
@@ -72,7 +72,9 @@ class Tokeniser:
         Raises:
             ModelError: conversations, and no chat template.
         """
-        path = self._cache.path(rows) if self._cache is not None else None
+        path = None
+        if self._fast is not None and is_worth_a_file(rows):
+            path = self._cache.path(rows)
         found = None if path is None else _unpacked(rows, TokenCache.load(path))
         if found is not None:
             return list(found)
@@ -82,11 +84,12 @@ class Tokeniser:
             TokenCache.save(path, _packed(good))
         return results
 
-    def _key(self) -> bytes:
-        """Of everything that the ids depend on beside the text."""
+    @cached_property
+    def _cache(self) -> TokenCache:
+        """Under a key of everything that the ids depend on beside the text."""
         assert self._fast is not None
         parts = (self._fast.to_str(), self._tokenizer.chat_template, self._end, self._begin)
-        return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+        return TokenCache(hashlib.blake2b(repr(parts).encode(), digest_size=16).digest())
 
     def _computed(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
         rendered: list[Any] = []
@@ -183,14 +186,19 @@ def common_length(one: list[int], other: list[int]) -> int:
     return next(i for i in range(most) if one[i] != other[i])
 
 
-def _plain_copy(tokenizer: Any) -> Tokenizer:
-    """The fast tokenizer without the truncation and padding that someone may have set on it.
+def _without_limits(tokenizer: Any) -> Tokenizer:
+    """The fast tokenizer; a copy where someone has set truncation or padding on it.
 
     Its own threads tokenise a batch, unless TOKENIZERS_PARALLELISM says no.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend: Tokenizer = tokenizer.backend_tokenizer
+    reads_text_only = bool(getattr(tokenizer, "split_special_tokens", False))
+    is_plain = backend.truncation is None and backend.padding is None
+    if is_plain and backend.encode_special_tokens == reads_text_only:
+        return backend
+    copy = Tokenizer.from_str(backend.to_str())
     copy.no_truncation()
     copy.no_padding()
-    copy.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", False))
+    copy.encode_special_tokens = reads_text_only
     return copy

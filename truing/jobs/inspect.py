@@ -130,20 +130,13 @@ def inspect(
         KnobError: the objective cannot be parsed.
         ConfigError: a mapping of columns that maps nothing; margins without a model.
     """
-    if margins and model is None:
-        raise ConfigError(
-            "margins need a model", where="--margins", fix="give --model, a folder with weights"
-        )
+    _refuse_without_effect(margins, model, reference)
     needs = Needs() if objective is None else _parsed(objective)
     tokenizer, limit = (None, max_length) if model is None else _tokenizer(model, max_length)
-    report = InspectReport(str(data), "characters" if tokenizer is None else "tokens")
+    report = InspectReport(_name(data), "characters" if tokenizer is None else "tokens")
     reader = RowReader(data, columns=columns, skips_bad=True)
     try:
-        with progress.task(total=None, description="reading") as task:
-            rows = []
-            for row in reader:
-                rows.append(row)
-                task.advance()
+        rows = list(progress.track(reader, total=None, description="reading"))
     except RowError as error:
         fault = {"what": error.what, "where": error.where, "fix": error.fix}
         finding = Finding("bad", f"{error.where}: {error.what}", error.fix)
@@ -153,24 +146,54 @@ def inspect(
         measured.count_characters()
     else:
         measured.tokenise(tokenizer, progress)
-    report = _filled(report, reader, measured, needs, limit)
-    if test is not None:
-        report = replace(report, contamination=_contamination(rows, test, columns, progress))
-    report = replace(report, duplicates=_duplicates(rows, progress))
-    if margins:
-        from truing.jobs.inspect_margins import margins_of
-
-        assert model is not None, "checked above"
-        found = margins_of(
-            rows, model, margins, reference=reference, max_length=limit, progress=progress
-        )
-        report = replace(report, margins=found)
+    report = replace(
+        _filled(report, reader, measured, needs, limit),
+        contamination={} if test is None else _contamination(rows, test, columns, progress),
+        duplicates=_duplicates(rows, progress),
+        margins=_margins(rows, model, margins, reference, limit, progress) if margins else {},
+    )
     found = (*_unmet(measured.rows, needs), *findings_of(report.to_json(), reader.notes))
-    # Of one file the name stands in the title; a finding says the rows alone.
-    names = {f"{name} row": "row" for name in reader.layouts} if len(reader.layouts) == 1 else {}
-    for long, short in names.items():
-        found = tuple(replace(f, what=f.what.replace(long, short)) for f in found)
-    return replace(report, findings=found, strict=strict)
+    return replace(report, findings=_shortened(found, reader), strict=strict)
+
+
+def _margins(
+    rows: Sequence[Row],
+    model: Any,
+    count: int,
+    reference: Any,
+    limit: int | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    from truing.jobs.inspect_margins import margins_of
+
+    return margins_of(rows, model, count, reference=reference, max_length=limit, progress=progress)
+
+
+def _refuse_without_effect(margins: int, model: Any, reference: Any) -> None:
+    if margins and model is None:
+        raise ConfigError(
+            "margins need a model", where="--margins", fix="give --model, a folder with weights"
+        )
+    if reference is not None and not margins:
+        raise ConfigError(
+            "has no effect without margins", where="--reference", fix="say --margins N too"
+        )
+
+
+def _name(data: Data) -> str:
+    """The data as a title: what the user wrote, or that it was handed over by a program."""
+    if isinstance(data, str | Path):
+        return str(data)
+    files = data if isinstance(data, list | tuple) else ()
+    return ", ".join(map(str, files)) if files and isinstance(files[0], str) else "rows in memory"
+
+
+def _shortened(found: tuple[Finding, ...], reader: RowReader) -> tuple[Finding, ...]:
+    """Of one file the name stands in the title; a finding says the rows alone."""
+    if len(reader.layouts) != 1:
+        return found
+    name = next(iter(reader.layouts))
+    return tuple(replace(f, what=f.what.replace(f"{name} row", "row")) for f in found)
 
 
 def write_html(report: InspectReport, path: Path | str) -> Path:

@@ -12,7 +12,7 @@ _ORDER: tuple[Level, ...] = ("bad", "look", "note")
 # "Longer wins" farther from one half than this, its whole interval, is a bias to look at.
 BIAS = 0.05
 # Shares of rows from which something is worth a look.
-_MANY_OVER, _MANY_LIKE, _ONE_SIDED = 0.05, 0.05, 0.9
+_MANY_OVER, _MANY_LIKE, _ONE_SIDED, _RARE = 0.05, 0.05, 0.9, 0.02
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ def _rows(counts: Mapping[str, Any]) -> Iterator[Finding]:
     }
     for word, (level, what, fix) in others.items():
         if word in silent:
-            yield Finding(level, f"{what}: {_said(silent[word])}", fix)
+            is_rare = silent[word]["count"] < _RARE * counts["rows"]
+            found: Level = "note" if is_rare and word == "joined" else level
+            yield Finding(found, f"{what}: {_said(silent[word])}", fix)
 
 
 def _contamination(found: Mapping[str, Any]) -> Iterator[Finding]:
@@ -196,7 +198,7 @@ def _limit(values: Mapping[str, Any]) -> Iterator[Finding]:
 def _scores(scores: Mapping[str, Any]) -> Iterator[Finding]:
     offset = scores.get("offsets", {}).get("log") if scores else None
     if offset and offset["negative"] > 0:
-        what = f"odpo(scale='log') has a negative offset on {offset['negative']:.1%} of the pairs"
+        what = f"odpo(scale='log') asks for less than nothing on {offset['negative']:.1%} of pairs"
         yield Finding(
             "note", f"{what} (a gap below 1)", "scale the scores, or use scale='identity'"
         )

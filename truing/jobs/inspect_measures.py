@@ -49,7 +49,8 @@ def pairs_of(rows: Sequence[Row], lengths: Sequence[Sequence[int]]) -> Pairs:
     columns: list[tuple[float, float, float, float, int]] = []
     prompts: dict[Any, int] = {}
     for row, length in zip(rows, lengths, strict=True):
-        group = prompts.setdefault(row.prompt, len(prompts))
+        # Rows without a prompt have nothing in common.
+        group = prompts.setdefault(row.prompt or row.where, len(prompts))
         scores = row.scores or (np.nan,) * len(length)
         for one, other in _ordered(row):
             columns.append((length[one], length[other], scores[one], scores[other], group))
