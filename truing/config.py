@@ -42,6 +42,13 @@ class Evaluation(Settings):
     rows: int | None = Field(default=None, ge=1, description="the first so many rows; None: all")
 
 
+class DataSource(Settings):
+    """One of several sources of rows."""
+
+    path: str
+    weight: float = Field(default=1.0, gt=0, description="its rows count so many times")
+
+
 class Checks(Settings):
     """What is verified about a run while it runs."""
 
@@ -91,7 +98,7 @@ class RunConfig(Settings):
     """Everything `truing train` does; one field is one top-level key of a recipe file."""
 
     model: str
-    data: str | list[str]
+    data: str | list[str | DataSource]
     objective: str = "dpo(beta=0.1)"
     output: str
     seed: int = Field(default=0, ge=0)
@@ -128,6 +135,12 @@ class RunConfig(Settings):
         if self.evaluation.data is None and (self.evaluation.every or self.evaluation.rows):
             raise ValueError("evaluation.every and evaluation.rows need evaluation.data")
         return self
+
+    @property
+    def data_paths(self) -> list[str]:
+        """Where the rows come from."""
+        many = [self.data] if isinstance(self.data, str) else self.data
+        return [one if isinstance(one, str) else one.path for one in many]
 
     @property
     def rate(self) -> float:

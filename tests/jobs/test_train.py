@@ -164,3 +164,13 @@ def test_a_policy_that_is_not_its_reference_stops_at_step_0(least, tmp_path, mon
         train(**least, output=tmp_path / "run")
     result = train(**least, output=tmp_path / "off", checks={"start": False}, epochs=0.34)
     assert result.finished
+
+
+def test_several_sources_are_mixed_by_weight(least, world_pairs, tmp_path):
+    result = train(
+        **{**least, "data": [str(world_pairs), {"path": str(world_pairs), "weight": 0.5}]},
+        output=tmp_path / "run",
+        epochs=0.2,
+    )
+    read = json.loads((result.output / "data.json").read_text())["train"]
+    assert 24 < read["rows"] < 48

@@ -1,10 +1,13 @@
 """Loading models and tokenizers, and making them fit each other."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
+from huggingface_hub import constants
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -50,6 +53,21 @@ def choose_numerics(dtype: str) -> Numerics:
     return Numerics(getattr(torch, dtype), None, device)
 
 
+def _only_here(path: str) -> bool:
+    """Whether to look for a model on this machine alone: there is no way to the hub.
+
+    Asking the name service once takes a moment; the hub's client would try five times, with pauses.
+    """
+    if Path(path).exists():
+        return False
+    host = urlparse(constants.ENDPOINT).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return True
+    return False
+
+
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder or hub name.
 
@@ -57,7 +75,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         ModelError: it cannot be loaded, or has no end token.
     """
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path)
+        tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=_only_here(path))
     except _LOADING_FAULTS as error:
         raise _unloadable("tokenizer", path, error) from error
     if tokenizer.eos_token_id is None:

@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 from truing.config import RunConfig
 from truing.core import Needs
 from truing.core.progress import Progress
-from truing.data import DataSummary, Example, Prepared, prepare
+from truing.data import DataSummary, Example, Prepared, Source, prepare
 from truing.data.beside import mismatched_responses, prepare_auxiliary
 from truing.engine import ENGINES
 from truing.engine.models import load_tokenizer, max_positions
@@ -30,7 +30,7 @@ class Reader:
 
     def read(
         self,
-        source: str | Sequence[str],
+        source: str | Sequence[Source],
         needs: Needs,
         progress: Progress,
         *,
@@ -105,7 +105,9 @@ def gather(
     reference = parse_reference(config.reference)
     refuse_unmet(objective.needs, reference, config)
     reader = reader_of(config)
-    prepared = reader.read(config.data, objective.needs, progress, strict=strict, skip_bad=skip_bad)
+    prepared = reader.read(
+        _sources(config), objective.needs, progress, strict=strict, skip_bad=skip_bad
+    )
     held = None
     if config.evaluation.data is not None:
         held = reader.read(config.evaluation.data, Needs(), progress)
@@ -133,6 +135,14 @@ def gather(
         () if held is None else held.examples[: config.evaluation.rows],
         None if held is None else held.summary,
     )
+
+
+def _sources(config: RunConfig) -> str | list[Source]:
+    if isinstance(config.data, str):
+        return config.data
+    return [
+        Source(one) if isinstance(one, str) else Source(one.path, one.weight) for one in config.data
+    ]
 
 
 def _with_partners(examples: Sequence[Example], seed: int, max_length: int) -> list[Example]:

@@ -118,8 +118,7 @@ def _run(
     progress.note(stations.notes[-1])
     output.mkdir(parents=True, exist_ok=True)
     if checkpoint is None:
-        sources = [config.data] if isinstance(config.data, str) else config.data
-        text = dump_config(config, made_with(sources, options))
+        text = dump_config(config, made_with(config.data_paths, options))
         folder.write_atomically(output / folder.CONFIG, text)
     folder.write_json(output / folder.DATA, material.summary_json())
     rows, held = stations.rows()
