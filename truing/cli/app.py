@@ -117,9 +117,9 @@ def evaluate(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder of the run; new or empty.")] = Path(
-        "demo-run"
-    ),
+    output: Annotated[
+        Path | None, typer.Option(help="New or empty folder; default: the next free demo-run.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling, labels and training.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -1,5 +1,6 @@
 """A verb's job called and its result shown, as a table for a person or as JSON for a program."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,18 +111,24 @@ def show_evaluation(run: Path, data: str | None, *, rows: int | None, as_json: b
         show_numbers(f"{run} on {numbers['data']}", numbers)
 
 
-def show_demo(output: Path, *, seed: int, as_json: bool) -> None:
+def show_demo(output: Path | None, *, seed: int, as_json: bool) -> None:
     """`truing demo`."""
     from truing.jobs.demo import demo
 
     console.quiet_libraries()
-    result = demo(output, seed=seed, progress=console.BARS)
+    result = demo(output or _next_free("demo-run"), seed=seed, progress=console.BARS)
     if as_json:
         console.show_json(result.to_json())
     else:
         console.show_table(result.title, result.columns, result.rows)
         console.show(str(result.output / "report.html"))
     console.say("next: train on your own pairs, see README.md")
+
+
+def _next_free(name: str) -> Path:
+    """The folder of this name, or with the first number behind it that is not taken."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def show_doctor(*, engine: bool, as_json: bool) -> None:
