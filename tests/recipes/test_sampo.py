@@ -149,6 +149,19 @@ def test_independent_positions_are_two_draws():
     assert 423 <= apart <= 477
 
 
+def test_a_response_in_two_pairs_is_drawn_anew_against_each_partner():
+    shortest, middle, longest = (
+        replace(y, score=s) for y, s in ((SHORT, 1), (SHORT, 2), (LONG, 0))
+    )
+    rows = tuple((replace(middle), replace(longest), replace(shortest)) for _ in range(60))
+    view = seen(rows, references=1, row_ids=torch.arange(60)).view
+    losses = parse("sampo(beta=0.7)")(view).per_pair.reshape(60, 3)
+    by_loss = {round(by_subset(kept, kept), 12): kept for kept in SUBSETS}
+    # Pairs of a row in order: middle over longest, middle over shortest, shortest over longest.
+    drawn = [[by_loss[round(float(row[i]), 12)] for i in (0, 2)] for row in losses]
+    assert sum(one != other for one, other in drawn) > 40
+
+
 def test_evaluation_draws_of_its_own_epoch():
     assert draws("sampo(beta=0.7)", 30, epoch=-1) != draws("sampo(beta=0.7)", 30)
 

@@ -17,7 +17,7 @@ BAD = ("I do not care about this at all today.", "No.", "It is not dry, and it i
 
 def reads_only_pairs_and_scores(name):
     needs = SHELF[name].build().needs
-    return not (needs.win_probability or needs.auxiliary or needs.heads)
+    return not (needs.win_probability or needs.auxiliary)
 
 
 EXPRESSIONS = [
