@@ -1,8 +1,9 @@
 """Trains the embedded model: `python -m truing.world.build --output DIR`, minutes on two cores.
 
 Text is written on the fly from the seed: first clean text, until the model binds what it says to
-what was asked, then the mixture of good and bad responses that the start is meant to speak. The
-loss is taken on response tokens only. The folder gets weights, tokenizer and `manifest.json`.
+what was asked, then the mixture of good and bad responses that the start is meant to speak; and
+once more, with a fresh optimizer, because the binding comes late and suddenly. The loss is taken
+on response tokens only. The folder gets weights, tokenizer and `manifest.json`.
 """
 
 import argparse
@@ -36,14 +37,36 @@ POOL = 2048
 
 
 @dataclass(frozen=True)
+class Cycle:
+    """Clean text, then the mixture; the learning rate rises fast and falls to 0 over both."""
+
+    clean_steps: int
+    mixture_steps: int
+    learning_rate: float
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.clean_steps + self.mixture_steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0; its peak is a twentieth of the way in."""
+        warmup = max(self.steps // 20, 1)
+        return self.learning_rate * min(
+            (step + 1) / warmup, (self.steps - step) / max(self.steps - warmup, 1)
+        )
+
+
+@dataclass(frozen=True)
 class Plan:
     """How the embedded model is trained; the defaults give the weights of the package.
 
     Args:
         clean_steps: optimizer steps on clean text, then
-        mixture_steps: steps on the mixture; the learning rate falls to 0 over both.
+        mixture_steps: steps on the mixture.
+        learning_rate: its peak.
+        again_clean_steps: the same three of the second cycle.
         step_tokens: tokens of one optimizer step, padding included.
-        learning_rate: its peak, reached after a twentieth of all steps.
         threads: of torch; another number gives other bits, and more than the idle cores is slow.
         tokenizer_texts: texts that the tokenizer learns its words from.
         speech_prompts: test prompts asked for the manifest.
@@ -55,17 +78,23 @@ class Plan:
     layers: int = 4
     clean_steps: int = 1200
     mixture_steps: int = 1600
-    step_tokens: int = 2048
     learning_rate: float = 4e-3
+    again_clean_steps: int = 600
+    again_mixture_steps: int = 800
+    again_learning_rate: float = 3e-3
+    step_tokens: int = 2048
     weight_decay: float = 0.01
     threads: int = 1
     tokenizer_texts: int = 20_000
     speech_prompts: int = 512
 
     @property
-    def steps(self) -> int:
-        """Optimizer steps in all."""
-        return self.clean_steps + self.mixture_steps
+    def cycles(self) -> tuple[Cycle, Cycle]:
+        """Both of them."""
+        return (
+            Cycle(self.clean_steps, self.mixture_steps, self.learning_rate),
+            Cycle(self.again_clean_steps, self.again_mixture_steps, self.again_learning_rate),
+        )
 
 
 Text = tuple[str, str]
@@ -149,9 +178,9 @@ def to_batch(texts: list[Text], tokenizer: PreTrainedTokenizerFast) -> Batch:
 class _Text:
     """The stream of batches, and the hash of all text that went into it."""
 
-    def __init__(self, plan: Plan, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, plan: Plan, tokenizer: PreTrainedTokenizerFast, cycle: int) -> None:
         self.plan, self.tokenizer = plan, tokenizer
-        self.random = Random(plan.seed)
+        self.random = Random(plan.seed if cycle == 0 else f"{plan.seed}, cycle {cycle}")
         self.hash = sha256()
         self.texts = 0
 
@@ -181,28 +210,34 @@ class _Text:
         return groups
 
 
-def _rate(step: int, plan: Plan) -> float:
-    warmup = max(plan.steps // 20, 1)
-    return min((step + 1) / warmup, (plan.steps - step) / (plan.steps - warmup))
-
-
 def train(
     plan: Plan, tell: Callable[[str], None]
-) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, dict]:
-    """Train tokenizer and model; returns them with what the manifest says about the training."""
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, list[dict]]:
+    """Train tokenizer and model; returns them with what the manifest says about each cycle."""
     torch.set_num_threads(plan.threads)
     seen = write_texts(Random(f"tokenizer {plan.seed}"), plan.tokenizer_texts, "train", MIXTURE)
     tokenizer = train_tokenizer(seen, plan.vocabulary)
     model = new_model(plan, tokenizer)
+    facts = [train_cycle(model, tokenizer, plan, index, tell) for index in range(len(plan.cycles))]
+    return model, tokenizer, facts
+
+
+def train_cycle(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    plan: Plan,
+    index: int,
+    tell: Callable[[str], None],
+) -> dict:
+    """Train the model through one cycle; returns what the manifest says about it."""
+    cycle = plan.cycles[index]
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: plan.learning_rate * _rate(step, plan)
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cycle.rate)
     held_out = _held_out(tokenizer)
-    text, began, tokens = _Text(plan, tokenizer), time.monotonic(), 0
-    phases = ((CLEAN, plan.clean_steps), (MIXTURE, plan.mixture_steps))
+    text, began, tokens = _Text(plan, tokenizer, index), time.monotonic(), 0
+    phases = ((CLEAN, cycle.clean_steps), (MIXTURE, cycle.mixture_steps))
     stream = (batch for style, number in phases for batch in text.batches(style, number))
     for step, batch in enumerate(stream, start=1):
         loss = batch.loss(model)
@@ -214,18 +249,18 @@ def train(
         tokens += int(batch.is_response.sum())
         if step % 100 == 0:
             seconds = time.monotonic() - began
-            tell(f"step {step}/{plan.steps}  loss {loss.item():.3f}  {seconds:.0f} s, "
-                 f"{seconds / step * (plan.steps - step):.0f} s to go")  # fmt: skip
-        if step % 400 == 0:
-            tell(f"    held out: {_losses(model, held_out)}")
-    facts = {
+            left = seconds / step * (cycle.steps - step)
+            tell(
+                f"cycle {index + 1}, step {step}/{cycle.steps}: loss {loss.item():.3f}, "
+                f"{seconds:.0f} s, {left:.0f} s to go"
+            )
+    return {
         "data_sha256": text.hash.hexdigest(),
         "texts": text.texts,
         "response_tokens": tokens,
         "loss": _losses(model, held_out),
         "seconds": round(time.monotonic() - began),
     }
-    return model, tokenizer, facts
 
 
 def _held_out(tokenizer: PreTrainedTokenizerFast) -> dict[str, Batch]:
