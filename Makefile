@@ -34,16 +34,19 @@ rooms: setup  ## the import contract alone
 	$(BIN)/lint-imports
 
 test: lint  ## lint, types, rooms and every test but the soak ones
-	$(BIN)/python -m pytest -m "not soak and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not soak and not gpu"
 
 fast: setup  ## the tests that take no time
-	$(BIN)/python -m pytest -q -m "not soak and not gpu and not browser and not slow" -x
+	$(BIN)/python -m pytest -q -x tests/core tests/house tests/cli/test_config.py tests/objectives/test_golden.py tests/recipes/test_errors.py
 
 soak: setup  ## the long forms
 	$(BIN)/python -m pytest -m soak
 
-bench: setup  ## benchmarks, as ratios in one interleaved run
-	@ls benchmarks/*.py
+bench: setup  ## the engine beside its peers, quick form (see benchmarks/README.md)
+	$(BIN)/python benchmarks/engine.py --quick --json bench.json
+
+docs: setup  ## the generated parts of the docs
+	$(BIN)/python examples/catalogue.py --write
 
 clean:  ## forget the environment
 	rm -rf $(VENV)

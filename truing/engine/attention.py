@@ -64,15 +64,10 @@ def attend(
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if segment_tree is None:
+        masked = (query, key, value, attention_mask)
         if softcap is None and s_aux is None:
-            return sdpa_attention_forward(
-                module, query, key, value, attention_mask, dropout, scaling, **kwargs
-            )
-        groups = query.shape[1] // key.shape[1]
-        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-        mask = _causal(query, key) if attention_mask is None else attention_mask
-        out = attend_masked(query, key, value, mask, scale, softcap=softcap, sinks=s_aux)
-        return out.transpose(1, 2).contiguous(), None
+            return sdpa_attention_forward(module, *masked, dropout, scaling, **kwargs)
+        return _with_mask(*masked, scale, softcap, s_aux)
     assert query.shape[0] == 1 and query.shape[2] == segment_tree.num_tokens
     if dropout:
         raise ModelError(
@@ -81,19 +76,48 @@ def attend(
             fix="set it to 0: a packed row gives all responses of a prompt the same noise",
         )
     query, key, value = _as_autocast(query, key, value)
-    window = None
-    if sliding_window is not None and sliding_window < segment_tree.longest:
-        window = sliding_window
-    if softcap is not None or s_aux is not None:
-        out = attend_segments(
-            query, key, value, segment_tree, scale, window=window, softcap=softcap, sinks=s_aux
+    out = _in_tree(query, key, value, segment_tree, scale, sliding_window, softcap, s_aux)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _in_tree(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    tree: SegmentTree,
+    scale: float,
+    sliding_window: int | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Heads:
+    """The fastest kernel that this device has for what is asked."""
+    is_narrow = sliding_window is not None and sliding_window < tree.longest
+    window = sliding_window if is_narrow else None
+    if softcap is not None or sinks is not None:
+        return attend_segments(
+            query, key, value, tree, scale, window=window, softcap=softcap, sinks=sinks
         )
-    elif varlen.can_attend(query, value):
-        out = varlen.attend(query, key, value, segment_tree, scale, window=window)
-    elif window is None and flash.can_attend(query, value):
-        out = flash.attend(query, key, value, segment_tree, scale)
-    else:
-        out = attend_segments(query, key, value, segment_tree, scale, window=window)
+    if varlen.can_attend(query, value):
+        return varlen.attend(query, key, value, tree, scale, window=window)
+    if window is None and flash.can_attend(query, value):
+        return flash.attend(query, key, value, tree, scale)
+    return attend_segments(query, key, value, tree, scale, window=window)
+
+
+def _with_mask(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> tuple[Tensor, None]:
+    """What torch's own attention has not: a cap on the scores, sinks."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    mask = _causal(query, key) if mask is None else mask
+    out = attend_masked(query, key, value, mask, scale, softcap=softcap, sinks=sinks)
     return out.transpose(1, 2).contiguous(), None
 
 

@@ -24,6 +24,9 @@ LENGTHS = (10, 50, 200, 1000)
 """Response lengths, tokens, at which the effective beta of means is shown."""
 
 _TOKENS = 10
+_LOGP = (
+    -4.0
+)  # of each token under the references; low enough that no gap shown makes a policy above 1
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,10 @@ def _slope(objective: Objective, gap: float) -> Slope:
 
 
 def _pair_of(needs: Needs, gap: float) -> View:
-    """One pair whose log-ratios differ by this gap; every token is at -1 nat under references."""
+    """One pair whose log-ratios differ by this gap; every token is at -4 nats under references."""
     whole = torch.tensor([gap / 2, -gap / 2, 0.0], dtype=torch.float64)
-    policy = (whole / _TOKENS - 1).repeat_interleave(_TOKENS).requires_grad_()
-    flat = torch.full((policy.shape[0],), -1.0, dtype=torch.float64)
+    policy = (whole / _TOKENS + _LOGP).repeat_interleave(_TOKENS).requires_grad_()
+    flat = torch.full((policy.shape[0],), _LOGP, dtype=torch.float64)
     responses, nothing = torch.zeros(3, dtype=torch.int64), torch.zeros(0, 2, dtype=torch.int64)
     alone = View(flat[:4], responses[:1].repeat(4), responses[:1], nothing)
     return View(
@@ -159,7 +162,7 @@ def _pair_of(needs: Needs, gap: float) -> View:
         group=responses,
         pairs=torch.tensor([[0, 1]]),
         references=flat.expand(max(needs.references, 1), -1),
-        unconditional=torch.full((3,), -float(_TOKENS), dtype=torch.float64),
+        unconditional=torch.full((3,), _LOGP * _TOKENS, dtype=torch.float64),
         scores=torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64),
         win_probability=torch.tensor([1.0, 0.0, 0.5], dtype=torch.float64),
         mismatched=torch.tensor([False, False, True]),
