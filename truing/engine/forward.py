@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from truing.engine import attention
 from truing.engine.fused import Head, HeadJob, head_logps, module_logps
+from truing.engine.rewrites import lean
 from truing.engine.tree import SegmentTree
 from truing.errors import ModelError
 
@@ -136,13 +137,14 @@ def run_packed(
     """
     # A mask of four dimensions is handed through as it is; the tree is the mask.
     nothing = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device)
-    states = body_of(base)(
-        input_ids=input_ids,
-        position_ids=position_ids,
-        attention_mask=nothing,
-        use_cache=False,
-        **{attention.TREE: packed.tree},
-    ).last_hidden_state
+    with lean(base):
+        states = body_of(base)(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=nothing,
+            use_cache=False,
+            **{attention.TREE: packed.tree},
+        ).last_hidden_state
     hidden = states[0].index_select(0, packed.predictors)
     if packed.job is None:
         return {"hidden": hidden}

@@ -346,7 +346,9 @@ class _Gradients:
         self._run = run
         matrix, dtype = run.matrix, run.sum_dtype
         self.hidden = run.states.new_empty(run.states.shape, dtype=dtype) if needs[0] else None
-        self.weight = matrix.new_zeros(matrix.shape, dtype=dtype) if needs[1] else None
+        # Made by the first tile's product: a fresh matrix of zeros is a pass over fresh memory.
+        self.weight: Tensor | None = None
+        self._needs_weight = needs[1]
         self.bias = matrix.new_zeros(len(matrix), dtype=dtype) if needs[2] else None
 
     @property
@@ -355,9 +357,11 @@ class _Gradients:
 
     def add(self, tile: Tensor, factor: Tensor, rows: slice) -> None:
         """Add tile' (factor * hidden) to the weight's gradient, and the row sums to the bias's."""
-        if self.weight is not None:
+        if self._needs_weight:
             scaled = (self._run.states[rows].to(factor.dtype) * factor).to(tile.dtype)
-            if tile.dtype == self.weight.dtype:
+            if self.weight is None:
+                self.weight = _product(tile.t(), scaled)
+            elif tile.dtype == self.weight.dtype:
                 self.weight.addmm_(tile.t(), scaled)
             else:
                 self.weight += _product(tile.t(), scaled)
