@@ -34,7 +34,7 @@ rooms: setup  ## the import contract alone
 	$(BIN)/lint-imports
 
 test: lint  ## lint, types, rooms and every test but the soak ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not soak and not gpu"
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not soak and not gpu"
 
 fast: setup  ## the tests that take no time
 	$(BIN)/python -m pytest -q -x tests/core tests/house tests/cli/test_config.py tests/objectives/test_golden.py tests/recipes/test_errors.py
