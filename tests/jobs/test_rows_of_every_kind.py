@@ -108,7 +108,7 @@ def test_three_steps(expression, kind, keys, written, tmp_path):
         ("dpo()", pair, {"auxiliary": {"gold": text}}, "gold"),
         ("mrpo()", pair, {}, "2 references"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", "keys"),
 )
 def test_a_need_that_the_data_lacks_is_named_before_a_model_loads(
     expression, kind, keys, named, written, tmp_path
