@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -34,7 +27,7 @@ class _BarTask:
 
 
 class Bars:
-    """Progress bars on stderr; one line each, with the time that remains."""
+    """Progress bars on stderr, a line each: the time that remains, at the end the time it took."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -44,11 +37,9 @@ class Bars:
         """See `truing.core.progress.Progress`."""
         bars = Progress(
             TextColumn("{task.description:<22}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=12),
+            TextColumn("{task.completed}" if total is None else "{task.completed}/{task.total}"),
+            *([] if total is None else [TimeRemainingColumn(elapsed_when_finished=True)]),
             TextColumn("[dim]{task.fields[note]}"),
             console=self._console,
         )
