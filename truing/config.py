@@ -40,6 +40,9 @@ class Evaluation(Settings):
         default=None, ge=1, description="optimizer steps; None: only at the end"
     )
     rows: int | None = Field(default=None, ge=1, description="the first so many rows; None: all")
+    samples: int | None = Field(
+        default=None, ge=0, description="held-out prompts asked before and after; None: 8"
+    )
 
 
 class DataSource(Settings):
@@ -132,9 +135,19 @@ class RunConfig(Settings):
         for key in self.trainer:
             if key in GOVERNED:
                 raise ValueError(f"trainer.{key} is governed by {GOVERNED[key]}")
-        if self.evaluation.data is None and (self.evaluation.every or self.evaluation.rows):
-            raise ValueError("evaluation.every and evaluation.rows need evaluation.data")
+        settings = self.evaluation
+        if settings.data is None and (settings.every or settings.rows or settings.samples):
+            raise ValueError(
+                "evaluation.every, evaluation.rows and evaluation.samples need evaluation.data"
+            )
         return self
+
+    @property
+    def num_samples(self) -> int:
+        """Held-out prompts that are asked before and after training."""
+        if self.evaluation.data is None:
+            return 0
+        return 8 if self.evaluation.samples is None else self.evaluation.samples
 
     @property
     def data_paths(self) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 KILLS = 5
+SOAK_KILLS = 30
 
 
 def command(*arguments):
@@ -53,14 +54,18 @@ def undisturbed(least, tmp_path_factory):
     return output
 
 
-def test_killed_at_random_moments_a_run_ends_with_the_same_weights(least, undisturbed, tmp_path):
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(SOAK_KILLS, marks=pytest.mark.soak)])
+def test_killed_at_random_moments_a_run_ends_with_the_same_weights(
+    kills, least, undisturbed, tmp_path
+):
     output = tmp_path / "run"
-    moments = random.Random(7)
+    moments = random.Random(kills)
     arguments = keys(least, output)
-    for kill in range(KILLS):
+    for kill in range(kills):
         process = start(arguments)
         # Anywhere in a step, a checkpoint or, the first time, the reference pass.
-        wait_for(output, moments.randint(steps_done(output), 3 * (kill + 1)), process)
+        done = steps_done(output)
+        wait_for(output, moments.randint(done, max(done, 16 * (kill + 1) // kills)), process)
         time.sleep(moments.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -1,5 +1,6 @@
 """The whole way: rows in, weights and a report out, and everything on the way is kept."""
 
+import html
 import json
 import math
 
@@ -49,6 +50,19 @@ def test_there_is_one_line_a_step_and_training_helps(finished):
 def test_evaluation_during_training_is_written_beside_the_steps(finished):
     found = [line for line in lines(finished.output) if "eval/reward_accuracy" in line]
     assert [line["step"] for line in found] == [3, 6]
+
+
+def test_responses_before_and_after_are_kept_to_be_read(least, world_pairs, tmp_path):
+    result = train(
+        **{**least, "learning_rate": 3e-3},
+        output=tmp_path / "run",
+        evaluation={"data": str(world_pairs), "samples": 6},
+    )
+    samples = [json.loads(x) for x in (result.output / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 6
+    assert {"prompt", "before", "after", "tokens_before", "tokens_after"} <= samples[0].keys()
+    assert any(one["before"] != one["after"] for one in samples)
+    assert html.escape(samples[0]["before"][:40]) in (result.output / "report.html").read_text()
 
 
 def test_a_finished_run_is_loaded_by_transformers(finished):

@@ -24,10 +24,12 @@ from truing.jobs.policy import (
     load_reference,
     load_start,
 )
+from truing.jobs.samples import asked
 from truing.jobs.scoring import Scorer
 from truing.references.fill import fill, fill_unconditional
 from truing.references.join import Rows
 from truing.references.policies import OtherModel, PolicyStart, each
+from truing.responses import Response
 from truing.training.arguments import training_arguments, with_adapters
 from truing.training.execute import StepRunner
 from truing.training.heads import ScalarHeads, put_heads
@@ -219,6 +221,30 @@ class Stations:
         needs = self.at.material.objective.needs
         width = self.model.config.get_text_config().hidden_size
         return put_heads(self.model, needs.heads, needs.attached_heads, width)
+
+    @property
+    def sample_rows(self) -> Sequence[Example]:
+        """Held-out rows whose prompts are asked: the first of each prompt that leaves room."""
+        room = self.at.material.reader.max_length // 2
+        by_prompt = {
+            row.prompt.tobytes(): row
+            for row in reversed(self.at.material.held)
+            if len(row.prompt) <= room
+        }
+        return list(by_prompt.values())[::-1][: self.at.config.num_samples]
+
+    def sampled(self, description: str) -> list[Response]:
+        """What the policy says now to the held-out prompts that are asked."""
+        with autocast(self.at.numerics):
+            return asked(
+                self.model,
+                self.at.material.reader.tokenizer,
+                self.sample_rows,
+                room=self.at.material.reader.max_length,
+                seed=self.at.config.seed,
+                progress=self.at.progress,
+                description=description,
+            )
 
     def _start_tolerance(self) -> float | None:
         """How far from 0 the log-ratios may be at step 0; None: nothing to check."""

@@ -11,6 +11,7 @@ from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
 from truing.jobs.material import gather
+from truing.jobs.samples import write_samples
 from truing.jobs.stations import Station, Stations
 from truing.report import write_report
 from truing.training import folder
@@ -122,6 +123,7 @@ def _run(
         folder.write_atomically(output / folder.CONFIG, text)
     folder.write_json(output / folder.DATA, material.summary_json())
     rows, held = stations.rows()
+    before = stations.sampled("responses before")
     trainer = stations.trainer(rows, held, is_fresh=checkpoint is None)
     if checkpoint is not None:
         trainer.load_objective_state(checkpoint)
@@ -136,6 +138,8 @@ def _run(
     if stop.stopped and steps < trainer.num_steps:
         return TrainResult(output, steps, finished=False, evaluation={}, notes=stations.notes)
     trainer.save_model(str(output))
+    after = stations.sampled("responses after")
+    write_samples(output, material.reader.tokenizer, stations.sample_rows, before, after)
     evaluation = stations.evaluation(trainer.model, held)
     if evaluation:
         folder.write_json(output / folder.EVALUATION, evaluation)
