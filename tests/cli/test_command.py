@@ -3,10 +3,37 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from truing.cli.app import app
+from truing.cli.exits import run
 from truing.world import model_folder
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(capsys):
+    """The command in this process: the same parsing, jobs and exit codes, without the imports."""
+
+    def call(*arguments):
+        try:
+            code = run(lambda: app([str(one) for one in arguments]), debug=False)
+        except SystemExit as end:
+            code = end.code
+        found = capsys.readouterr()
+        return Said(code or 0, found.out, found.err)
+
+    return call
 
 
 def truing(*arguments):
@@ -26,10 +53,10 @@ def good(tmp_path):
     return path
 
 
-def test_wrong_usage_is_2_and_an_unknown_verb_names_the_known():
-    assert truing("train", "--modle", "x").returncode == 2
-    assert truing("trian").returncode == 2
-    assert "truing 0" in truing("--version").stdout
+def test_wrong_usage_is_2_and_an_unknown_verb_is_too(here):
+    assert here("train", "--modle", "x").returncode == 2
+    assert here("trian").returncode == 2
+    assert "truing 0" in here("--version").stdout
 
 
 @pytest.mark.parametrize(
@@ -45,12 +72,12 @@ def test_wrong_usage_is_2_and_an_unknown_verb_names_the_known():
         ("max_length=3", "left"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_writes_nothing(key, sentence, good, tmp_path):
+def test_a_mistake_is_one_sentence_and_writes_nothing(key, sentence, good, tmp_path, here):
     output = tmp_path / "run"
     flags = {"model": model_folder(), "data": good, "output": output}
     name, _, value = key.partition("=")
     flags[name] = value
-    found = truing("train", *(f"{k}={v}" for k, v in flags.items()))
+    found = here("train", *(f"{k}={v}" for k, v in flags.items()))
     said = " ".join(found.stderr.split())
     assert found.returncode == 1, said
     assert sentence in said
@@ -60,10 +87,36 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(key, sentence, good, tmp_p
     assert found.stdout == ""
 
 
-def test_a_flag_and_an_override_of_one_key_is_a_mistake(good):
-    found = truing("train", "--model", "a", "model=b", f"data={good}", "output=c")
+def test_a_flag_and_an_override_of_one_key_is_a_mistake(good, here):
+    found = here("train", "--model", "a", "model=b", f"data={good}", "output=c")
     assert found.returncode == 1
     assert "given as a flag and as an override" in found.stderr
+
+
+def test_the_catalogue_holds_every_name_and_an_explanation_its_formula(here):
+    names = {entry["name"] for entry in json.loads(here("objectives", "--json").stdout)}
+    assert {"dpo", "sampo", "odpo", "minor_dpo", "averaged", "mrpo", "kto", "tdpo"} <= names
+    found = here("explain", "averaged(dpo(beta=5.0))").stdout
+    assert "log sigmoid" in found
+    assert "effective beta" in found
+    assert here("objectives", "no-such-word").returncode == 1
+
+
+def test_inspect_judges_and_the_json_always_prints(here, good, tmp_path):
+    page = tmp_path / "page.html"
+    report = json.loads(here("inspect", good, "--html", page, "--json").stdout)
+    assert report["counts"]["rows"] == 4
+    assert page.exists()
+    bad = here("inspect", tmp_path / "nowhere.jsonl", "--json")
+    assert bad.returncode == 1
+    assert json.loads(bad.stdout)["exit_code"] == 1
+
+
+def test_split_and_convert_write_what_they_say(here, good, tmp_path):
+    found = json.loads(here("split", good, tmp_path / "parts", "--test", "0.5", "--json").stdout)
+    assert sum(found["files"].values()) == 4
+    assert here("convert", good, tmp_path / "u.jsonl", "--to", "unpaired").returncode == 0
+    assert len((tmp_path / "u.jsonl").read_text().splitlines()) == 8
 
 
 def test_debug_shows_the_trace(good, tmp_path):
@@ -73,8 +126,8 @@ def test_debug_shows_the_trace(good, tmp_path):
     assert "Traceback" in found.stderr
 
 
-def test_resume_takes_nothing_beside_it(tmp_path):
-    found = truing("train", "--resume", tmp_path, "epochs=3")
+def test_resume_takes_nothing_beside_it(tmp_path, here):
+    found = here("train", "--resume", tmp_path, "epochs=3")
     assert found.returncode == 2
     assert "no effect" in " ".join(found.stderr.split())
 
