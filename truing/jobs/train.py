@@ -7,6 +7,7 @@ from typing import Any
 
 from truing.config import RunConfig, build_config, dump_config, read_config
 from truing.core.progress import SILENT, Progress
+from truing.engine.memory import keep_freed_memory
 from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
@@ -110,6 +111,7 @@ def _run(
     config: RunConfig, options: Mapping[str, Any], progress: Progress, checkpoint: Path | None
 ) -> TrainResult:
     """All stations in order; nothing is written before the data stands."""
+    keep_freed_memory()
     output = Path(config.output)
     material = gather(config, progress, strict=options["strict"], skip_bad=options["skip_bad"])
     for note in material.summary.notes:
