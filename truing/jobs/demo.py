@@ -6,7 +6,8 @@ trained policy respond to prompts that neither has seen. Nothing is downloaded.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -131,7 +132,22 @@ def demo(
             where=str(output),
             fix="take another folder (--output), or remove this one",
         )
-    return _Demo(output, progress, seed, plan).go()
+    with _one_thread():
+        return _Demo(output, progress, seed, plan).go()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The model's products are too small to share: two threads mostly wait for each other.
+
+    Alone on two cores they gain little; beside another process they are several times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,8 @@ class _Demo:
             learning_rate=plan.learning_rate,
             epochs=plan.epochs,
             pairs_per_step=plan.pairs_per_step,
-            evaluation={"data": str(held_out)},
+            # The unseen prompts are asked here, with their scores.
+            evaluation={"data": str(held_out), "samples": 0},
             progress=self.progress,
         )
         policy = load_model(str(run), torch.float32)
