@@ -25,7 +25,7 @@ lint: setup  ## format, lint, types, rooms, docstrings, spelling
 	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/interrogate truing
-	$(BIN)/codespell
+	$(BIN)/codespell truing tests docs examples benchmarks *.md Makefile pyproject.toml
 
 types: setup  ## types alone
 	$(BIN)/basedpyright

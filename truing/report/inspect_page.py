@@ -1,13 +1,11 @@
 """What `truing inspect` found as one self-contained page."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
 
-from truing.report.frame import Figure
+from truing.report.frame import Figure, figures_json
 from truing.report.inspect_figures import (
     length_figures,
     limit_figures,
@@ -84,7 +82,7 @@ def inspect_page(values: Mapping[str, Any]) -> str:
         tokens=_tokens(values["template"]),
         sample=(before, after) if after else None,
         recommendation=values["margins"].get("recommendation", ""),
-        figures_json=Markup(_json_in_html([_plot(figure) for figure in figures])),
+        figures_json=figures_json(figures),
     )
 
 
@@ -213,16 +211,3 @@ def _tokens(template: Mapping[str, Any]) -> dict[str, Any]:
         "tokens that moved": template["moved_tokens"],
         "rows with control texts inside": template["special"]["count"],
     }
-
-
-def _plot(figure: Figure) -> dict[str, Any]:
-    """What plotly.js draws."""
-    return {"name": figure.name, **json.loads(str(figure.plot.to_json()))}
-
-
-def _json_in_html(value: Any) -> str:
-    """JSON that can stand between script tags: no character in it can end them."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
