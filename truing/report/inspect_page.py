@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 from truing.report.frame import Figure, figures_json
 from truing.report.inspect_figures import (
     length_figures,
