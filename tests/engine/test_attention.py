@@ -84,6 +84,12 @@ def test_the_joined_parts_are_the_whole(name, heads_of_keys):
     assert_same(attend_segments(*inputs, tree, 0.3), expected, inputs)
 
 
+def test_a_prompt_and_its_first_response_are_one_call():
+    runs, others = flash.parts_of(TREES["two responses"])
+    assert runs == [slice(0, 8), slice(8, 12)]
+    assert others == [(slice(0, 5), slice(8, 12))]
+
+
 @pytest.mark.parametrize("name", TREES)
 @pytest.mark.parametrize("window", [1, 2, 6])
 def test_a_window_counts_from_the_position_in_the_sequence(name, window):

@@ -1,7 +1,8 @@
 """Attention of a tree of segments on the CPU without masks and without copies of keys.
 
-Each segment attends to itself, causally; then everything below a segment (one run of tokens)
-attends to it, whole. The parts are joined by their log-sum-exp. Gradients come from the same
+A run of segments, each the first child of the one before, attends to itself, causally; then what
+stands below the other children of a segment attends to it and to all above it, whole. The parts
+are joined by their log-sum-exp. Gradients come from the same
 kernel, given the joined output and log-sum-exp. H heads, T tokens, D head size.
 """
 
@@ -30,13 +31,33 @@ def _repeat(heads: Tensor, times: int) -> Tensor:
     return heads if times == 1 else heads.repeat_interleave(times, dim=1)
 
 
-def _below(tree: SegmentTree) -> list[tuple[slice, slice]]:
-    """(keys of a segment, queries of everything below it) for each segment with children."""
-    return [
-        (slice(segment.start, segment.end), slice(segment.end, end))
-        for segment, end in zip(tree.segments, tree.ends, strict=True)
-        if end > segment.end
-    ]
+Parts = tuple[list[slice], list[tuple[slice, slice]]]
+
+
+def parts_of(tree: SegmentTree) -> Parts:
+    """The calls that make up the attention of a tree; found once a batch.
+
+    Returns:
+        Runs of tokens that attend to themselves, causally: a segment, its first child, that one's
+        first child and so on stand without a gap and are a sequence of their own. And (keys,
+        queries) of runs that attend to others, whole: all that stands below a segment's other
+        children attends to the segment and to what is above it in its run.
+    """
+    if "parts" not in tree.derived:
+        runs: list[slice] = []
+        others: list[tuple[slice, slice]] = []
+        segments, ends = tree.segments, tree.ends
+        for index, segment in enumerate(segments):
+            if index and segment.parent == index - 1:
+                runs[-1] = slice(runs[-1].start, segment.end)
+            else:
+                runs.append(slice(segment.start, segment.end))
+            first_child_end = ends[index + 1] if ends[index] > segment.end else ends[index]
+            if first_child_end < ends[index]:
+                keys = slice(runs[-1].start, segment.end)
+                others.append((keys, slice(first_child_end, ends[index])))
+        tree.derived["parts"] = runs, others
+    return tree.derived["parts"]
 
 
 class _TreeAttention(torch.autograd.Function):
@@ -48,15 +69,15 @@ class _TreeAttention(torch.autograd.Function):
         keys, values = _repeat(key, times), _repeat(value, times)
         batch, heads, tokens, size = query.shape
         out = query.new_empty(batch, tokens, heads, size).transpose(1, 2)
+        runs, others = parts_of(tree)
         parts = []
-        for segment in tree.segments:
-            own = slice(segment.start, segment.end)
+        for own in runs:
             out[:, :, own], part = _forward(
                 query[:, :, own], keys[:, :, own], values[:, :, own], is_causal=True, scale=scale
             )
             parts.append(part)
         lse = torch.cat(parts, dim=2)
-        for above, below in _below(tree):
+        for above, below in others:
             other, other_lse = _forward(
                 query[:, :, below], keys[:, :, above], values[:, :, above], scale=scale
             )
@@ -91,11 +112,11 @@ class _TreeAttention(torch.autograd.Function):
                 scale=ctx.scale,
             )
 
-        for segment in ctx.tree.segments:
-            own = slice(segment.start, segment.end)
+        runs, others = parts_of(ctx.tree)
+        for own in runs:
             for total, found in zip(grads, part(own, own, causal=True), strict=True):
                 total[:, :, own] = found
-        for above, below in _below(ctx.tree):
+        for above, below in others:
             found = part(below, above, causal=False)
             for total, where, more in zip(grads, (below, above, above), found, strict=True):
                 total[:, :, where] += more
