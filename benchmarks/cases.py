@@ -21,17 +21,23 @@ class Tool:
     command: tuple[str, ...]
 
 
-def _truing(name: str, engine: str) -> Tool:
-    return Tool(name, (str(HERE / "truing_run.py"), "--engine", engine))
+def _truing(name: str, engine: str, *options: str) -> Tool:
+    return Tool(name, (str(HERE / "truing_run.py"), "--engine", engine, *options))
 
 
 TRUING = _truing("truing", "shared")
 TRUING_PACKED = _truing("truing_packed", "packed")
-TRUING_PADDED = _truing("truing_padded", "padded")
+# Smaller passes: the padded path keeps the logits of every position.
+TRUING_PADDED = _truing("truing_padded", "padded", "--tokens", "8192")
 TRL_CACHED = Tool("trl_cached", (str(BENCH / "peer_trl.py"), "--mode", "precomputed"))
 TRL_EACH_STEP = Tool("trl_each_step", (str(BENCH / "peer_trl.py"), "--mode", "reference"))
 PADDED = Tool("padded", (str(BENCH / "padded_baseline.py"),))
 GEMM_BOUND = Tool("gemm_bound", (str(BENCH / "gemm_bound.py"),))
+
+
+def _on_device(name: str) -> Tool:
+    return Tool(name, (str(HERE / "device_peers.py"), "--tool", name))
+
 
 # Truing and the plain baseline stand between the slow ones, so that a slow minute hits both sides.
 ROUND = (TRUING, PADDED, TRL_CACHED, GEMM_BOUND, TRUING_PACKED, TRL_EACH_STEP, TRUING_PADDED)
@@ -49,6 +55,7 @@ QUICK_ROUND = (
     TRUING_PADDED,
 )
 OURS = (TRUING, TRUING_PACKED, TRUING_PADDED)
+GPU_ROUND = (*map(_on_device, ("trl_default", "trl_best", "bound")), *OURS)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Case:
         lora: rank of the adapters; 0: all weights learn.
         options: more options, for Truing alone.
         in_order: rows as they stand in the file, instead of shuffled by the seed.
+        dtype: of the products; weights are float32.
     """
 
     data: str
@@ -76,6 +84,7 @@ class Case:
     lora: int = 0
     options: tuple[str, ...] = ()
     in_order: bool = False
+    dtype: str = "float32"
 
     @property
     def model_path(self) -> Path:
@@ -93,7 +102,11 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "ultrafeedback-15m": Case(ULTRAFEEDBACK, pairs=40),
         # Four responses a prompt, all six pairs of them: each response is computed once.
         "qa-k4": Case(
-            "qa-feedback/kwise-train.jsonl", tools=OURS, options=("--in-order",), in_order=True
+            "qa-feedback/kwise-train.jsonl",
+            pairs=32,
+            tools=OURS,
+            options=("--in-order",),
+            in_order=True,
         ),
         # Many rows with one prompt stand behind one another in this file.
         "tldr-shared-prompts": Case(
@@ -110,7 +123,14 @@ QUICK = Case(HH, pairs=24, skip_steps=1, tools=QUICK_ROUND)
 GPU_CASES: Mapping[str, Case] = MappingProxyType(
     {
         f"{data.split('-', maxsplit=1)[0]}-{size}": Case(
-            data, model=f"llama-{size}", batch=32, pairs=320, tools=OURS
+            data,
+            model=f"llama-{size}",
+            batch=32,
+            pairs=320,
+            tools=GPU_ROUND,
+            # Weights and AdamW of 8B do not fit one device.
+            lora=16 if size == "8b" else 0,
+            dtype="bfloat16",
         )
         for data in (HH, ULTRAFEEDBACK)
         for size in ("0.5b", "1b", "8b")

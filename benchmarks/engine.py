@@ -24,7 +24,8 @@ from cases import CASES, GPU_CASES, QUICK, Case, Tool, usable_rows
 from peers import PREFERENCES
 from peers import bench_common as common
 
-LOSS_TOLERANCE = 1e-3
+# Products in half precision round by as much as this.
+LOSS_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
 LIMIT_S = 3600
 Run = dict[str, Any]
 
@@ -57,6 +58,7 @@ def options_of(case: Case, args: argparse.Namespace, folder: Path) -> list[str]:
         "threads": args.threads,
         "lora": case.lora,
         "lr": args.lr,
+        "dtype": case.dtype,
     }
     return [*(f"--{name}={value}" for name, value in numbers.items()), *case.options]
 
@@ -82,7 +84,7 @@ def ratios(runs: list[Run]) -> Iterator[dict[str, Any]]:
         for tool in dict.fromkeys(one["tool"] for one in here):
             if tool == "truing":
                 continue
-            speed, memory = (_against(here, tool, key) for key in ("pairs_per_s", "peak_rss_mb"))
+            speed, memory = (_against(here, tool, key) for key in ("pairs_per_s", _memory_of(here)))
             yield {
                 "case": case,
                 "tool": tool,
@@ -90,6 +92,10 @@ def ratios(runs: list[Run]) -> Iterator[dict[str, Any]]:
                 "range": [round(min(speed), 3), round(max(speed), 3)],
                 "share_of_memory": round(statistics.median(memory), 3),
             }
+
+
+def _memory_of(runs: list[Run]) -> str:
+    return "peak_gpu_mb" if all("peak_gpu_mb" in one for one in runs) else "peak_rss_mb"
 
 
 def _against(runs: list[Run], tool: str, key: str) -> list[float]:
@@ -114,7 +120,7 @@ def disagreements(runs: list[Run]) -> list[str]:
         keys = ["loss_first"] if here[0]["lora"] else ["loss_first", "loss_last"]
         for key in keys:
             values = {one["tool"]: one[key] for one in here}
-            if max(values.values()) - min(values.values()) > LOSS_TOLERANCE:
+            if max(values.values()) - min(values.values()) > LOSS_TOLERANCE[here[0]["dtype"]]:
                 found.append(f"{case}: {key} differs: {values}")
     return found
 
@@ -122,16 +128,14 @@ def disagreements(runs: list[Run]) -> list[str]:
 def table(runs: list[Run]) -> str:
     """What is read first: one line a tool and case."""
     lines = [
-        "| case | tool | pairs/s | tokens/s | RSS MB | Truing: times as fast | Truing: memory |",
+        "| case | tool | pairs/s | tokens/s | peak MB | Truing: times as fast | Truing: memory |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     against = {(one["case"], one["tool"]): one for one in ratios(runs)}
     for case, tool in dict.fromkeys((one["case"], one["tool"]) for one in runs):
         here = [one for one in runs if (one["case"], one["tool"]) == (case, tool)]
-        speed, tokens, memory = (
-            statistics.median(one[key] for one in here)
-            for key in ("pairs_per_s", "tokens_per_s", "peak_rss_mb")
-        )
+        keys = ("pairs_per_s", "tokens_per_s", _memory_of(here))
+        speed, tokens, memory = (statistics.median(one[key] for one in here) for key in keys)
         ratio = against.get((case, tool), {"times_as_fast": "", "share_of_memory": ""})
         lines.append(
             f"| {case} | {tool} | {speed:.3f} | {tokens:.0f} | {memory:.0f} "

@@ -78,7 +78,7 @@ def model_folder(args: Any, folder: Path, tokenizer: Any) -> Path:
     """Random weights of the configuration, or a folder with real ones as it is."""
     if Path(args.model).is_dir():
         return Path(args.model)
-    common.build_model(args.model, args.seed, args.dtype).save_pretrained(folder / "model")
+    common.build_model(args.model, args.seed).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     return folder / "model"
 
