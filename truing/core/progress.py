@@ -63,3 +63,34 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class Within:
+    """Progress for a part of some longer work: what its tasks advance, the whole advances."""
+
+    def __init__(self, whole: Task) -> None:
+        self._whole = whole
+
+    def task(
+        self,
+        *,
+        total: int | None,
+        description: str,
+    ) -> AbstractContextManager[Task]:
+        """The whole task, which goes on after the block."""
+        return nullcontext(self._whole)
+
+    def track(
+        self,
+        items: Iterable[T],
+        *,
+        total: int | None,
+        description: str,
+    ) -> Iterator[T]:
+        """Yield the items, each a unit of the whole."""
+        for item in items:
+            yield item
+            self._whole.advance()
+
+    def note(self, text: str) -> None:
+        """Say nothing: a part of the work has no line of its own."""

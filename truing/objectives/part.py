@@ -3,17 +3,18 @@
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
-from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
+from functools import cached_property
+from typing import Any, TypeVar, cast, dataclass_transform
 
 from jaxtyping import Float
 from torch import Tensor
 
-from truing.core.knobs import UnfitError, checked
+from truing.core.called import call_text, check_knobs, written
 from truing.core.needs import Needs
 from truing.core.sides import Sides
 from truing.core.state import State
-from truing.errors import KnobError
+
+__all__ = ["Part", "part", "written"]
 
 C = TypeVar("C")
 
@@ -33,20 +34,7 @@ class Part(ABC):  # noqa: B024  (what is abstract is the kinds below)
     """
 
     def __post_init__(self) -> None:
-        kinds = _kinds(type(self))
-        for knob in fields(self):
-            if not knob.init:
-                continue
-            try:
-                object.__setattr__(
-                    self, knob.name, checked(getattr(self, knob.name), kinds[knob.name])
-                )
-            except UnfitError as problem:
-                raise KnobError(
-                    str(problem),
-                    where=f"{type(self).__name__}({knob.name}=)",
-                    fix=f"the knobs are {', '.join(f.name for f in fields(self) if f.init)}",
-                ) from None
+        check_knobs(self, type(self).__name__)
 
     def own_needs(self) -> Needs:
         """What this part itself reads, its own parts left out."""
@@ -80,22 +68,4 @@ class Part(ABC):  # noqa: B024  (what is abstract is the kinds below)
         return state
 
     def __repr__(self) -> str:
-        knobs = [
-            f"{f.name}={written(getattr(self, f.name))}"
-            for f in fields(self)
-            if f.init and getattr(self, f.name) != f.default
-        ]
-        return f"{type(self).__name__}({', '.join(knobs)})"
-
-
-def written(value: Any) -> str:
-    """A knob's value as the expression language writes it: tuples as lists."""
-    if isinstance(value, tuple):
-        items = cast("tuple[Any, ...]", value)
-        return f"[{', '.join(map(written, items))}]"
-    return repr(value)
-
-
-@lru_cache
-def _kinds(kind: type[Part]) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+        return call_text(self, type(self).__name__)
