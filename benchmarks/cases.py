@@ -104,7 +104,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "qa-k4": Case(
             "qa-feedback/kwise-train.jsonl",
             pairs=32,
-            tools=OURS,
+            tools=OURS[:2],
             options=("--in-order",),
             in_order=True,
         ),
@@ -113,7 +113,7 @@ CASES: Mapping[str, Case] = MappingProxyType(
             "tldr-ratings/train.jsonl.gz",
             batch=32,
             pairs=160,
-            tools=OURS,
+            tools=OURS[:2],
             options=("--in-order",),
             in_order=True,
         ),
