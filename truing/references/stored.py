@@ -1,0 +1,266 @@
+"""What a reference says of some rows: from the store where it lies there, computed where not."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from truing.core.progress import Progress
+from truing.engine import TokenRow
+from truing.engine.steady import Alone, Steady
+from truing.errors import StoreError
+from truing.references.keys import ModelKey, row_keys
+from truing.references.store import ROW_BYTES, TOKEN_BYTES, Shelf
+
+# A shard is written when so many tokens or seconds have come together: what a kill can cost.
+SHARD_TOKENS, SHARD_SECONDS = 2**18, 30.0
+# Stored responses that are computed again before the others are believed.
+VERIFIED = 2
+_LONGEST_VERIFIED = 1024
+# Mean absolute difference (nats) that another machine's rounding may leave.
+TOLERANCE, HALF_TOLERANCE = 1e-3, 0.05
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is there, and what it is called in the store.
+
+    Args:
+        model: in evaluation mode.
+        engine: whose values are the same bits in any company.
+        path: where it was loaded from.
+        key: of its shelf.
+        reread: the key with the weights' files read again instead of remembered.
+        autocast: opens the block in which it computes.
+    """
+
+    model: Any
+    engine: Steady
+    path: str
+    key: ModelKey
+    reread: Callable[[], ModelKey]
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def logps(self, rows: Sequence[TokenRow]) -> list[np.ndarray]:
+        """Of every response, in the order of the rows."""
+        with torch.no_grad(), self.autocast():
+            return self.engine.logps(self.model, rows)
+
+
+@dataclass
+class Filled:
+    """What a reference said, and what it cost.
+
+    Args:
+        values: one array a row, the token log-probs of its responses one after another, nats.
+        hits: distinct responses that lay in the store.
+        computed: distinct responses that were computed.
+        tokens: prompt and response tokens of the passes that computed them.
+        seconds: all in all.
+        size_before: bytes on the shelf.
+        size_after: bytes on the shelf.
+        notes: sentences for the user.
+    """
+
+    values: list[np.ndarray]
+    hits: int = 0
+    computed: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    size_before: int = 0
+    size_after: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A distinct response, and where it stands."""
+
+    key: bytes
+    prompt: np.ndarray
+    response: np.ndarray
+
+
+def stored_values(
+    source: Source,
+    rows: Sequence[TokenRow],
+    progress: Progress,
+    *,
+    description: str = "reference",
+    verifies: bool = True,
+    shelf_of: Callable[[ModelKey], Shelf] = Shelf.of,
+) -> Filled:
+    """Token log-probs of each row's responses under a model.
+
+    Args:
+        source: the model.
+        rows: whose responses are scored.
+        progress: shows the work, and is told what was found.
+        description: what the work is called.
+        verifies: a few stored values are computed again before the others are believed.
+        shelf_of: where a model's values lie.
+    """
+    started = time.perf_counter()
+    by_row = [row_keys(row.prompt, row.responses) for row in rows]
+    wanted = {
+        key: _Wanted(key, row.prompt, response)
+        for row, keys in zip(rows, by_row, strict=True)
+        for key, response in zip(keys, row.responses, strict=True)
+    }
+    shelf = shelf_of(source.key)
+    shelf.refresh()
+    filled = Filled([], size_before=shelf.size)
+    if verifies:
+        shelf = _believed(source, shelf, wanted, filled.notes, shelf_of)
+    missing = _missing(shelf, wanted)
+    if missing:
+        more = expected_bytes(len(missing), sum(len(one.response) for one in missing))
+        progress.note(
+            f"{description}: {len(missing):,} of {len(wanted):,} responses to compute, about "
+            f"{in_bytes(more)} more on disk (now {in_bytes(filled.size_before)})"
+        )
+        with shelf.held(progress):
+            missing = _missing(shelf, wanted)
+            _compute(source, shelf, missing, filled, progress, description)
+    filled.hits = len(wanted) - len(missing)
+    shelf.describe(source.key, source.path)
+    for name in shelf.damaged:
+        filled.notes.append(f"a damaged shard of the reference was thrown away ({name})")
+    if shelf.fault:
+        filled.notes.append(f"the reference could not be stored, this run keeps it: {shelf.fault}")
+    filled.values = [
+        np.concatenate(
+            [_found(shelf, key, len(r)) for key, r in zip(keys, row.responses, strict=True)]
+        )
+        for row, keys in zip(rows, by_row, strict=True)
+    ]
+    filled.size_after = shelf.size
+    filled.seconds = time.perf_counter() - started
+    return filled
+
+
+def expected_bytes(responses: int, tokens: int) -> int:
+    """What so many responses will take on disk."""
+    return responses * ROW_BYTES + tokens * TOKEN_BYTES
+
+
+def in_bytes(size: int) -> str:
+    """A size on disk in words."""
+    for unit, name in ((2**30, "GB"), (2**20, "MB"), (2**10, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} bytes"
+
+
+def _found(shelf: Shelf, key: bytes, length: int) -> np.ndarray:
+    values = shelf.get(key, length)
+    assert values is not None, "a response was left out of the reference pass"
+    return values
+
+
+def _missing(shelf: Shelf, wanted: dict[bytes, _Wanted]) -> list[_Wanted]:
+    return [one for one in wanted.values() if shelf.get(one.key, len(one.response)) is None]
+
+
+def _believed(
+    source: Source,
+    shelf: Shelf,
+    wanted: dict[bytes, _Wanted],
+    notes: list[str],
+    shelf_of: Callable[[ModelKey], Shelf],
+) -> Shelf:
+    """The shelf, or an emptied or another one where its values are not the model's."""
+    if _agrees(source, shelf, wanted):
+        return shelf
+    key = source.reread()
+    if key != source.key:
+        notes.append(f"{source.path}: the weights have changed under the same name and time")
+        other = shelf_of(key)
+        other.refresh()
+        if _agrees(source, other, wanted):
+            return other
+        shelf = other
+    notes.append(f"stored values of {source.path} are not what it says now: computed again")
+    shelf.forget()
+    return shelf
+
+
+def _agrees(source: Source, shelf: Shelf, wanted: dict[bytes, _Wanted]) -> bool:
+    """Whether the model still says what is stored of a few responses."""
+    some = sorted(
+        one.key
+        for one in wanted.values()
+        if len(one.prompt) + len(one.response) <= _LONGEST_VERIFIED
+        and shelf.get(one.key, len(one.response)) is not None
+    )[:VERIFIED]
+    if not some:
+        return True
+    rows = [Alone(wanted[key].prompt, (wanted[key].response,)) for key in some]
+    now = np.concatenate(source.logps(rows))
+    then = np.concatenate([_found(shelf, key, len(wanted[key].response)) for key in some])
+    is_half = source.key.dtype != "float32" or source.key.quantisation != "none"
+    gap = float(np.abs(now - then).mean())
+    return gap <= (HALF_TOLERANCE if is_half else TOLERANCE)
+
+
+def _compute(
+    source: Source,
+    shelf: Shelf,
+    missing: Sequence[_Wanted],
+    filled: Filled,
+    progress: Progress,
+    description: str,
+) -> None:
+    """All that is missing, a shard every so often; the order of what is missing changes no bit."""
+    rows, keys = _by_prompt(missing)
+    waiting: dict[bytes, np.ndarray] = {}
+    tokens, since = 0, time.monotonic()
+    with progress.task(total=len(missing), description=description) as task:
+        for indices in source.engine.plan(rows):
+            some = [rows[i] for i in indices]
+            found = source.logps(some)
+            names = [key for i in indices for key in keys[i]]
+            waiting |= dict(zip(names, found, strict=True))
+            count = sum(map(len, found))
+            tokens += count
+            filled.tokens += count + sum(len(row.prompt) for row in some)
+            task.advance(len(names))
+            if tokens >= SHARD_TOKENS or time.monotonic() - since >= SHARD_SECONDS:
+                _put(shelf, waiting)
+                waiting, tokens, since = {}, 0, time.monotonic()
+    _put(shelf, waiting)
+    filled.computed = len(missing)
+
+
+def _put(shelf: Shelf, waiting: dict[bytes, np.ndarray]) -> None:
+    if not waiting:
+        return
+    # In order of the keys: the same values make the same file.
+    names = sorted(waiting)
+    try:
+        shelf.put(names, [waiting[name] for name in names])
+    except StoreError:
+        return  # `shelf.fault` says it; the values stay in memory
+
+
+def _by_prompt(missing: Sequence[_Wanted]) -> tuple[list[Alone], list[list[bytes]]]:
+    """Responses to one prompt together, so that it is read once, but not too many of them."""
+    groups: dict[bytes, list[_Wanted]] = {}
+    for one in missing:
+        groups.setdefault(one.prompt.tobytes(), []).append(one)
+    rows: list[Alone] = []
+    keys: list[list[bytes]] = []
+    for group in groups.values():
+        for start in range(0, len(group), _TOGETHER):
+            some = group[start : start + _TOGETHER]
+            rows.append(Alone(some[0].prompt, tuple(one.response for one in some)))
+            keys.append([one.key for one in some])
+    return rows, keys
+
+
+# Responses that share one reading of their prompt.
+_TOGETHER = 16
