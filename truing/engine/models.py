@@ -10,6 +10,7 @@ import torch
 from huggingface_hub import constants
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -17,6 +18,7 @@ from transformers import (
 )
 
 from truing.engine.forward import use_own_attention
+from truing.engine.gguf_files import is_gguf, load_gguf, place_of
 from truing.errors import ModelError
 
 # What transformers raises for a folder, hub name or file that it cannot make a model of.
@@ -69,13 +71,16 @@ def _only_here(path: str) -> bool:
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub name.
+    """The tokenizer of a folder, GGUF file or hub name.
 
     Raises:
         ModelError: it cannot be loaded, or has no end token.
     """
+    place, file = place_of(path)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=_only_here(path))
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            place, local_files_only=_only_here(place), **file
+        )
     except _LOADING_FAULTS as error:
         raise _unloadable("tokenizer", path, error) from error
     if tokenizer.eos_token_id is None:
@@ -86,13 +91,20 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model of a folder or hub name, in evaluation mode, all dropout 0.
+    """The causal language model of a folder, GGUF file or hub name, evaluating, all dropout 0.
+
+    The blocks of a GGUF file become numbers of `dtype`: what is trained is no longer quantised.
 
     Raises:
         ModelError: it cannot be loaded.
     """
+    place, file = place_of(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model: Any = (
+            load_gguf(place, file, dtype)
+            if file
+            else AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+        )
     except _LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
     # Torch's own attention in every plain call, on every device; families with attention of their
@@ -102,9 +114,30 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
     return model.eval()
 
 
+def load_config(path: str) -> Any:
+    """The configuration of the model of a folder, GGUF file or hub name.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    place, file = place_of(path)
+    try:
+        return AutoConfig.from_pretrained(place, **file)
+    except _LOADING_FAULTS as error:
+        raise _unloadable("model", path, error) from error
+
+
 def _unloadable(kind: str, path: str, error: BaseException) -> ModelError:
     first = str(error).strip().splitlines()
     reason = f" ({first[0][:200]})" if first else ""
+    if is_gguf(path):
+        return ModelError(
+            f"no {kind} can be made of this GGUF file{reason}",
+            where=path,
+            fix="give the tokenizer by itself: tokenizer=FOLDER"
+            if kind == "tokenizer"
+            else "give a family that transformers reads from GGUF, or its folder of safetensors",
+        )
     if Path(path).exists():
         return ModelError(
             f"no {kind} can be loaded from this folder{reason}",
