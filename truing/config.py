@@ -103,10 +103,13 @@ class RunConfig(Settings):
     model: str
     data: str | list[str | DataSource]
     objective: str = "dpo(beta=0.1)"
+    texts: bool = Field(
+        default=False, description="every row is a text to be learned; `truing sft` sets it"
+    )
     output: str
     seed: int = Field(default=0, ge=0)
     learning_rate: float | None = Field(
-        default=None, gt=0, description="default 1e-6, with LoRA 1e-5"
+        default=None, gt=0, description="default 1e-6, with LoRA 1e-5; of texts 2e-5 and 2e-4"
     )
     epochs: float = Field(default=1.0, gt=0)
     pairs_per_step: int = Field(
@@ -160,7 +163,8 @@ class RunConfig(Settings):
         """The learning rate that is used: the given one or the default for the method."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 1e-6 if self.lora is None else 1e-5
+        of_pairs = 1e-6 if self.lora is None else 1e-5
+        return 20 * of_pairs if self.texts else of_pairs
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -224,6 +228,21 @@ def _put(block: dict[str, Any], keys: list[str], value: Any, override: str) -> N
         block[key] = dict(inner)
         block = block[key]
     block[keys[-1]] = value
+
+
+def as_supervised(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a supervised run: rows are texts, and their likelihood is the objective.
+
+    Raises:
+        ConfigError: the keys say that the rows are no texts.
+    """
+    if values.get("texts") is False:
+        raise ConfigError(
+            "a supervised run learns texts, so `texts: false` contradicts the command",
+            where="configuration",
+            fix="take `texts` out, or use truing train",
+        )
+    return {"objective": "sft()", **values, "texts": True}
 
 
 def build_config(values: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:

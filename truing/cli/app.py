@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from truing.cli import around as around_verbs
 from truing.cli import data as data_verbs
 from truing.cli.exits import INTERRUPTED, run
 
@@ -156,6 +157,7 @@ def explain(
     show_explanation(expression, plot=plot, as_json=as_json)
 
 
+around_verbs.register(app)
 data_verbs.register(app)
 
 

@@ -1,7 +1,7 @@
 """A verb's job called and its result shown, as a table for a person or as JSON for a program."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ def show_train(
     strict: bool,
     skip_bad: Path | None,
     as_json: bool,
+    keys: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
 ) -> "TrainResult":
-    """`truing train`."""
+    """`truing train`, and with other `keys` the verbs that are a training run of their kind."""
     # The configuration is checked before anything heavy is imported.
-    values = {} if resume else _values(items, flags)
+    values = {} if resume else keys(configured(items, flags))
     if not resume:
         build_config(values)
     from truing.jobs import train as job
@@ -53,16 +54,18 @@ def show_train(
         )
     else:
         if result.evaluation:
-            show_numbers("held-out pairs", result.evaluation)
+            show_numbers("held-out rows", result.evaluation)
         console.show(str(report if report.exists() else result.output))
-    if result.finished:
+    if result.finished and values.get("texts"):
+        console.say(f"next: truing train --model {result.output} --data PAIRS.jsonl --output RUN")
+    elif result.finished:
         console.say(f"next: truing evaluate {result.output} --data HELD-OUT.jsonl")
     else:
         console.say(f"stopped at step {result.steps}; go on: truing train --resume {result.output}")
     return result
 
 
-def _values(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+def configured(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Recipe file, then flags, then overrides: the later one wins."""
     recipe = items[0] if items and "=" not in items[0] else None
     overrides = items[1:] if recipe is not None else items
@@ -77,6 +80,9 @@ def _values(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _NAMES = (
+    ("nll", "loss, nats a token"),
+    ("nll_before", "loss of the start"),
+    ("perplexity", "perplexity"),
     ("reward_accuracy", "reward accuracy"),
     ("policy_accuracy", "policy accuracy"),
     ("margin", "margin"),
@@ -95,7 +101,7 @@ def show_numbers(title: str, numbers: Mapping[str, Any]) -> None:
         low, high = numbers.get(f"{key}_low"), numbers.get(f"{key}_high")
         interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
         rows.append((name, f"{numbers[key]:.3f}", interval))
-    rows.append(("pairs", str(numbers["pairs"]), ""))
+    rows += [(name, str(numbers[name]), "") for name in ("pairs", "texts") if name in numbers]
     console.show_table(title, ("measure", "value", "95 % interval"), rows)
 
 

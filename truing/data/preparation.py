@@ -195,7 +195,7 @@ class _Maker:
             return None
         self._count(item, fitted, len(pairs))
         labels = self._labels(item.row)
-        self.labels.update(labels or ())
+        self.labels.update(() if self.is_auxiliary else labels or ())
         return Example(
             fitted.prompt,
             fitted.responses,

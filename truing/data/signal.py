@@ -106,11 +106,16 @@ def learned(row: Row) -> Row | None:
     nothing where it is labelled undesirable.
     """
     if row.kind == "unpaired":
-        return None if row.label is False else replace(row, label=None)
+        return None if row.label is False else replace(row, label=True)
     order = (1.0, 0.0) if row.kind == "pair" else (order_of(row) or (1.0,) * len(row.responses))
     best = order.index(max(order))
     return replace(
-        row, kind="unpaired", responses=(row.responses[best],), scores=None, win_probability=None
+        row,
+        kind="unpaired",
+        responses=(row.responses[best],),
+        label=True,
+        scores=None,
+        win_probability=None,
     )
 
 

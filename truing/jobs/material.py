@@ -36,8 +36,9 @@ class Reader:
         *,
         strict: bool = False,
         skip_bad: str | None = None,
+        are_texts: bool = False,
     ) -> Prepared:
-        """Rows of a source as token ids.
+        """Rows of a source as token ids; texts to be learned (of pairs the chosen response) if so.
 
         Raises:
             RowError: a malformed row, or nothing left.
@@ -52,6 +53,7 @@ class Reader:
             columns=self.config.columns or None,
             strict=strict,
             skip_bad=None if skip_bad is None else Path(skip_bad),
+            is_auxiliary=are_texts,
             progress=progress,
         )
 
@@ -106,11 +108,16 @@ def gather(
     refuse_unmet(objective.needs, reference, config)
     reader = reader_of(config)
     prepared = reader.read(
-        _sources(config), objective.needs, progress, strict=strict, skip_bad=skip_bad
+        _sources(config),
+        objective.needs,
+        progress,
+        strict=strict,
+        skip_bad=skip_bad,
+        are_texts=config.texts,
     )
     held = None
     if config.evaluation.data is not None:
-        held = reader.read(config.evaluation.data, Needs(), progress)
+        held = reader.read(config.evaluation.data, Needs(), progress, are_texts=config.texts)
     auxiliary = prepare_auxiliary(
         config.auxiliary,
         reader.tokenizer,
@@ -163,6 +170,17 @@ def _with_partners(examples: Sequence[Example], seed: int, max_length: int) -> l
     ]
 
 
+def _refuse_preferring_texts(needs: Needs, config: RunConfig) -> None:
+    """Texts to be learned say nothing of what is preferred."""
+    prefers = needs.reference != "none" or needs.scores != "none" or needs.win_probability
+    if config.texts and (prefers or needs.labels or "unpaired" not in needs.responses):
+        raise NeedsError(
+            "the rows are texts to be learned, and the objective needs preferences",
+            where=config.objective,
+            fix="use objective=sft() on texts, or truing train on pairs",
+        )
+
+
 def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
     """What an objective needs and this run cannot give, and what the run gives and nobody reads.
 
@@ -171,6 +189,7 @@ def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
         ConfigError: a reference that the objective does not read.
     """
     given = len(each(reference))
+    _refuse_preferring_texts(needs, config)
     if needs.reference != "none" and not given:
         raise NeedsError(
             "the objective needs a reference", where=config.objective, fix="leave `reference` out"

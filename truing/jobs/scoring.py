@@ -59,7 +59,7 @@ class Scorer:
                 columns.append((owner, self._columns(view)))
                 task.advance(len(indices))
         owners = np.concatenate([owner for owner, _ in columns])
-        prompts = _prompts(rows.examples)
+        prompts = prompt_numbers(rows.examples)
         # Rows with several pairs keep the order of their pairs: the sort is stable.
         order = np.argsort(owners, kind="stable")
         values = np.concatenate([value for _, value in columns], axis=1)[:, order]
@@ -84,7 +84,7 @@ class Scorer:
         return torch.stack([*(part[side] for part in parts for side in sides), *both]).numpy()
 
 
-def _prompts(rows: Sequence[PreferenceRow]) -> np.ndarray:
+def prompt_numbers(rows: Sequence[PreferenceRow]) -> np.ndarray:
     """A number for each row's prompt, the same where the prompts are the same.
 
     Rows without a prompt (its begin token alone) have nothing in common: each has its own number.

@@ -26,6 +26,7 @@ from truing.jobs.policy import (
 )
 from truing.jobs.samples import asked
 from truing.jobs.scoring import Scorer
+from truing.jobs.texts import text_numbers
 from truing.references.fill import fill, fill_unconditional
 from truing.references.join import Rows
 from truing.references.policies import OtherModel, PolicyStart, each
@@ -272,9 +273,12 @@ class Stations:
         """Numbers on the held-out rows; empty without any."""
         if not len(held):
             return {}
-        scorer = Scorer(self.at.material.objective, self.engine, self.wanted)
+        shown = progress or self.at.progress
         with autocast(self.at.numerics):
-            table = scorer.table(policy, held, progress or self.at.progress)
+            if self.at.config.texts:
+                return text_numbers(policy, self.engine, held, shown)
+            scorer = Scorer(self.at.material.objective, self.engine, self.wanted)
+            table = scorer.table(policy, held, shown)
         return evaluate_pairs(table).to_json()
 
 

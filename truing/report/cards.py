@@ -57,6 +57,13 @@ MEASURES = (
         gain="score_gain",
     ),
     Measure(
+        "nll",
+        "Loss on held-out texts",
+        "Negative log-likelihood of texts that it has not seen, before and after training.",
+        unit="nats a token",
+        gain="nll_change",
+    ),
+    Measure(
         "policy_accuracy",
         "Policy accuracy",
         "Held-out pairs whose chosen response the policy itself finds likelier, without reference.",
