@@ -13,6 +13,7 @@ from truing.core.progress import Progress
 from truing.data import DataSummary, Example, Prepared, Source, prepare
 from truing.data.beside import mismatched_responses, prepare_auxiliary
 from truing.engine import ENGINES
+from truing.engine.adapters import base_of
 from truing.engine.models import load_tokenizer, max_positions
 from truing.errors import ConfigError, NeedsError
 from truing.objectives import Objective
@@ -90,8 +91,9 @@ def reader_of(config: RunConfig, tokenizer_folder: str | Path | None = None) -> 
     tokenizer = load_tokenizer(str(tokenizer_folder or config.tokenizer or config.model))
     if config.max_length is not None:
         return Reader(config, tokenizer, config.max_length)
-    is_folder = (Path(config.model) / "config.json").is_file()
-    model_config = AutoConfig.from_pretrained(config.model) if is_folder else None
+    base = base_of(config.model)
+    is_folder = (Path(base) / "config.json").is_file()
+    model_config = AutoConfig.from_pretrained(base) if is_folder else None
     return Reader(config, tokenizer, max_positions(model_config, tokenizer))
 
 

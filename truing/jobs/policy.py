@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig
 
 from truing.config import RunConfig
+from truing.engine.adapters import is_adapter, load_merged
 from truing.engine.models import Numerics, grow_embedding, load_model
 from truing.references.policies import OtherModel, PolicyStart
 
@@ -25,7 +26,7 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
     Raises:
         ModelError: it cannot be loaded.
     """
-    model: Any = load_model(path, numerics.weights)
+    model: Any = load_merged(path, numerics.weights)
     grow_embedding(model, num_tokens, config.seed)
     model.config.use_cache = False
     if Path(path).exists():
@@ -36,6 +37,8 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
 
 def is_grown(model: Any, path: str) -> bool:
     """Whether the model has more rows in its embedding than the one it was loaded from."""
+    if is_adapter(path):
+        return True
     return model.config.vocab_size != AutoConfig.from_pretrained(path).vocab_size
 
 
