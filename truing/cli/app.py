@@ -9,6 +9,7 @@ import typer
 
 from truing.cli import around as around_verbs
 from truing.cli import data as data_verbs
+from truing.cli import pairs as pairs_verbs
 from truing.cli.exits import INTERRUPTED, run
 
 # Before any library of the hub is imported: no progress bars and no advice of theirs.
@@ -159,6 +160,7 @@ def explain(
 
 around_verbs.register(app)
 data_verbs.register(app)
+pairs_verbs.register(app)
 
 
 @app.command()
