@@ -1,0 +1,97 @@
+"""A model that is only read: of a revision, quantised, or waiting elsewhere than on the device."""
+
+import tempfile
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from truing.engine.adapters import load_merged
+from truing.engine.forward import use_own_attention
+from truing.engine.models import Numerics, without_dropout
+from truing.errors import ModelError
+
+_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+
+
+def load_frozen(
+    path: str, numerics: Numerics, *, revision: str | None, quantisation: str, offload: str
+) -> Any:
+    """A causal language model for reading alone, on its device, in evaluation mode.
+
+    Args:
+        path: folder, file or hub name.
+        numerics: dtype of the weights (of what is not quantised), and the device.
+        revision: of a hub name.
+        quantisation: "none", "int8" or "nf4" (4 bits, bitsandbytes).
+        offload: "none"; "cpu" or "disk" keeps the weights there, and moves each layer to the
+            device when it is its turn (accelerate).
+
+    Raises:
+        ModelError: it cannot be loaded so.
+    """
+    if revision is None and quantisation == "none":
+        model: Any = load_merged(path, numerics.weights)
+    else:
+        model = _loaded(path, numerics, revision, quantisation)
+    model.config.use_cache = False
+    if offload == "none":
+        # Quantised weights are put on their device as they are loaded.
+        return model.eval() if quantisation != "none" else model.to(numerics.device).eval()
+    return _offloaded(model.eval(), offload, numerics.device)
+
+
+def _loaded(path: str, numerics: Numerics, revision: str | None, quantisation: str) -> Any:
+    options: dict[str, Any] = {"dtype": numerics.weights}
+    if revision is not None:
+        options["revision"] = revision
+    if quantisation != "none":
+        options["quantization_config"] = _quantised(path, quantisation, numerics.weights)
+        options["device_map"] = {"": numerics.device}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, **options)
+    except _FAULTS as error:
+        first = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"cannot be loaded with quantisation={quantisation!r}, revision={revision!r} ({first})",
+            where=path,
+            fix="check the name, the revision and the installed bitsandbytes",
+        ) from error
+    use_own_attention(model)
+    without_dropout(model)
+    return model
+
+
+def _quantised(path: str, quantisation: str, dtype: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    try:
+        import bitsandbytes  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ModelError(
+            f"quantisation={quantisation!r} needs bitsandbytes, which is not installed",
+            where=path,
+            fix="pip install 'truing[quantization]'",
+        ) from error
+    if quantisation == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _offloaded(model: Any, offload: str, device: torch.device) -> Any:
+    from accelerate import cpu_offload, disk_offload
+
+    if offload == "cpu":
+        if device.type == "cpu":
+            raise ModelError(
+                'offload="cpu" has no effect where the model computes on the CPU',
+                where="reference",
+                fix='leave it out, or use offload="disk"',
+            )
+        return cpu_offload(model, execution_device=device)
+    # Emptied when the process ends, as the model does.
+    folder = tempfile.TemporaryDirectory(prefix="truing-offload-")
+    model._truing_offload = folder
+    return disk_offload(model, offload_dir=folder.name, execution_device=device)

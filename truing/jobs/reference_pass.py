@@ -1,0 +1,277 @@
+"""The references of a run: each model opened once, what it says stored, the model dropped."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig
+
+from truing.config import RunConfig
+from truing.core import Needs
+from truing.core.progress import Progress
+from truing.data import Example
+from truing.engine import TokenRow, choose_engine
+from truing.engine.frozen import load_frozen
+from truing.engine.models import Numerics, grow_embedding, load_tokenizer, max_positions
+from truing.engine.steady import Alone, choose_steady
+from truing.errors import ModelError
+from truing.jobs.material import Reader
+from truing.jobs.policy import autocast
+from truing.references.fitting import refuse_other_tokens
+from truing.references.keys import ModelKey
+from truing.references.policies import (
+    Frozen,
+    Moving,
+    One,
+    OtherModel,
+    PolicyStart,
+    Unconditional,
+    model_of,
+)
+from truing.references.stored import Filled, Source, in_bytes, stored_values
+from truing.references.texts import means_the_same, response_sums, same_rows
+from truing.references.weights import weights_hash
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """Rows of a run.
+
+    Args:
+        examples: in the policy's tokens.
+        source: where they were read, to be read again by another tokenizer.
+        name: what they are called beside the main rows; "".
+    """
+
+    examples: Sequence[Example]
+    source: Any
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one reference says of one set of rows.
+
+    Args:
+        tokens: one array of token log-probs a row; None where its tokens are not the policy's.
+        sums: one array a row, (K,) nats.
+        filled: what it cost.
+    """
+
+    tokens: list[np.ndarray] | None
+    sums: list[np.ndarray]
+    filled: Filled
+
+
+@dataclass
+class ReferencePass:
+    """Scores rows under references that stand still, through the store.
+
+    Args:
+        config: of the run.
+        reader: with the policy's tokenizer.
+        needs: of the objective.
+        numerics: of the run.
+        progress: shows the work.
+        verifies: a few stored values are computed again before the others are believed.
+    """
+
+    config: RunConfig
+    reader: Reader
+    needs: Needs
+    numerics: Numerics
+    progress: Progress
+    verifies: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    # ------------------------------------------------------------------ what it reads
+    def check(self, references: Sequence[One], sets: Sequence[RowSet]) -> None:
+        """Refuse what a tokenizer makes impossible, before any model loads.
+
+        Raises:
+            NeedsError: see `refuse_other_tokens`.
+            ModelError: a reference's tokenizer cannot be loaded.
+        """
+        cut = any(any(row.cut) for one in sets for row in one.examples)
+        for reference in references:
+            if not isinstance(reference, Moving) and self._own_tokenizer(reference) is not None:
+                other = model_of(reference)
+                assert isinstance(other, OtherModel)
+                refuse_other_tokens(other, self.needs, is_cut=cut, objective=self.config.objective)
+
+    def _own_tokenizer(self, reference: Frozen) -> Any:
+        """The reference's tokenizer, where its ids are not the policy's; else None."""
+        other = model_of(reference)
+        if isinstance(other, PolicyStart) or other.tokenizer == "policy":
+            return None
+        try:
+            own = load_tokenizer(other.path)
+        except ModelError:
+            if other.tokenizer == "own":
+                raise
+            return None  # weights alone: they read what the policy reads
+        is_same = means_the_same(self.reader.tokenizer, own)
+        return None if is_same and other.tokenizer == "auto" else own
+
+    def _rows_of(self, rows: RowSet, own: Any, reference: Frozen) -> Sequence[Example]:
+        """The rows in the reference's own tokens, under its own template and end token."""
+        other = model_of(reference)
+        assert isinstance(other, OtherModel)
+        is_folder = (Path(other.path) / "config.json").is_file()
+        model_config = AutoConfig.from_pretrained(other.path) if is_folder else None
+        reader = replace(
+            self.reader,
+            config=self.config.model_copy(update={"truncation": "drop"}),
+            tokenizer=own,
+            max_length=max_positions(model_config, own),
+        )
+        found = reader.read(rows.source, Needs(), self.progress).examples
+        return same_rows(rows.examples, found, repr(reference))
+
+    # ------------------------------------------------------------------ models
+    @contextmanager
+    def other(self, reference: OtherModel, *, grows: bool = True) -> Iterator[tuple[Any, Source]]:
+        """Another model, loaded for the block and dropped after it."""
+        numerics = self._numerics(reference)
+        model = load_frozen(
+            reference.path,
+            numerics,
+            revision=reference.revision,
+            quantisation=reference.quantisation,
+            offload=reference.offload,
+        )
+        tokens = len(self.reader.tokenizer)
+        grown = grow_embedding(model, tokens, self.config.seed) if grows else 0
+        kind = choose_engine(
+            "auto", model, self.config.tokens_per_device, (), lambda: autocast(numerics)
+        ).name
+        try:
+            yield model, self.source(model, kind, reference, numerics, grown=grown)
+        finally:
+            del model
+            _let_go()
+
+    def source(
+        self,
+        model: Any,
+        kind: str,
+        reference: PolicyStart | OtherModel,
+        numerics: Numerics | None = None,
+        *,
+        grown: int = 0,
+    ) -> Source:
+        """A model that is there as a source of stored values.
+
+        Args:
+            model: in evaluation mode.
+            kind: name of the engine that is exact on it.
+            reference: what it is.
+            numerics: in which it computes; None: the run's.
+            grown: rows that its embedding got for the tokenizer's new tokens.
+        """
+        numerics = numerics or self.numerics
+        other = reference if isinstance(reference, OtherModel) else OtherModel(self.config.model)
+        choice = choose_steady(kind, model, autocast=lambda: autocast(numerics))
+
+        def key(*, trusts_memory: bool = True) -> ModelKey:
+            return ModelKey(
+                weights_hash(other.path, other.revision, trusts_memory=trusts_memory),
+                _in_words(numerics),
+                other.quantisation,
+                choice.name,
+                grown=f"{grown} rows, seed {self.config.seed}" if grown else "",
+            )
+
+        return Source(
+            model,
+            choice.engine,
+            other.path,
+            key(),
+            lambda: key(trusts_memory=False),
+            lambda: autocast(numerics),
+        )
+
+    def _numerics(self, reference: OtherModel) -> Numerics:
+        if reference.dtype == "auto":
+            return self.numerics
+        return Numerics(getattr(torch, reference.dtype), None, self.numerics.device)
+
+    # ------------------------------------------------------------------ what is said
+    def of_other(self, reference: Frozen, sets: Sequence[RowSet], name: str) -> list[Said]:
+        """What another model says of each set; it is loaded and dropped.
+
+        Raises:
+            ModelError: it cannot be loaded.
+            NeedsError: it cannot read a row.
+        """
+        other = model_of(reference)
+        assert isinstance(other, OtherModel)
+        own = self._own_tokenizer(reference)
+        read = [
+            rows.examples if own is None else self._rows_of(rows, own, reference) for rows in sets
+        ]
+        tokenizer = own or self.reader.tokenizer
+        with self.other(other, grows=own is None) as (_, source):
+            return [
+                self.said(source, reference, examples, tokenizer, name + rows.name, own is None)
+                for examples, rows in zip(read, sets, strict=True)
+            ]
+
+    def said(
+        self,
+        source: Source,
+        reference: Frozen,
+        examples: Sequence[Example],
+        tokenizer: Any,
+        name: str,
+        has_policys_tokens: bool = True,  # noqa: FBT001, FBT002
+    ) -> Said:
+        """What a model that is there says of some rows, from the store where it lies there."""
+        rows: Sequence[TokenRow] = examples
+        if isinstance(reference, Unconditional):
+            begin = np.array([begin_token(tokenizer)], dtype=np.int32)
+            rows = [Alone(begin, row.responses) for row in examples]
+        filled = stored_values(
+            source, rows, self.progress, description=name, verifies=self.verifies
+        )
+        self._tell(name, source, filled)
+        sums = response_sums(filled.values, examples)
+        return Said(filled.values if has_policys_tokens else None, sums, filled)
+
+    def _tell(self, name: str, source: Source, filled: Filled) -> None:
+        for note in filled.notes:
+            self.progress.note(note)
+        if not filled.computed:
+            text = f"{name}: all {filled.hits:,} responses were stored already"
+        else:
+            speed = filled.tokens / max(filled.seconds, 1e-9)
+            text = (
+                f"{name}: {filled.computed:,} responses computed in {filled.seconds:.1f} s "
+                f"({speed:,.0f} tokens/s, {source.key.dtype}), {filled.hits:,} were stored already"
+            )
+        self.notes.append(f"{text}; {in_bytes(filled.size_after)} on disk")
+        self.progress.note(self.notes[-1])
+
+
+def begin_token(tokenizer: Any) -> int:
+    """What stands where a prompt would be: the begin token, or the end token without one."""
+    begin = tokenizer.bos_token_id
+    return int(tokenizer.eos_token_id if begin is None else begin)
+
+
+def _in_words(numerics: Numerics) -> str:
+    name = str(numerics.weights).removeprefix("torch.")
+    if numerics.autocast is None or numerics.autocast == numerics.weights:
+        return name
+    return f"{name}, products in {str(numerics.autocast).removeprefix('torch.')}"
+
+
+def _let_go() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
