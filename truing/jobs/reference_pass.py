@@ -4,20 +4,25 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig
 
 from truing.config import RunConfig
 from truing.core import Needs
 from truing.core.progress import Progress
 from truing.data import Example
 from truing.engine import TokenRow, choose_engine
+from truing.engine.adapters import base_of
 from truing.engine.frozen import load_frozen
-from truing.engine.models import Numerics, grow_embedding, load_tokenizer, max_positions
+from truing.engine.models import (
+    Numerics,
+    grow_embedding,
+    load_config,
+    load_tokenizer,
+    max_positions,
+)
 from truing.engine.steady import Alone, choose_steady
 from truing.errors import ModelError
 from truing.jobs.material import Reader
@@ -104,6 +109,10 @@ class ReferencePass:
                 assert isinstance(other, OtherModel)
                 refuse_other_tokens(other, self.needs, is_cut=cut, objective=self.config.objective)
 
+    def has_own_tokens(self, reference: Frozen) -> bool:
+        """Whether the reference reads the text in tokens that are not the policy's."""
+        return self._own_tokenizer(reference) is not None
+
     def _own_tokenizer(self, reference: Frozen) -> Any:
         """The reference's tokenizer, where its ids are not the policy's; else None."""
         other = model_of(reference)
@@ -122,8 +131,7 @@ class ReferencePass:
         """The rows in the reference's own tokens, under its own template and end token."""
         other = model_of(reference)
         assert isinstance(other, OtherModel)
-        is_folder = (Path(other.path) / "config.json").is_file()
-        model_config = AutoConfig.from_pretrained(other.path) if is_folder else None
+        model_config = load_config(base_of(other.path))
         reader = replace(
             self.reader,
             config=self.config.model_copy(update={"truncation": "drop"}),
@@ -134,17 +142,29 @@ class ReferencePass:
         return same_rows(rows.examples, found, repr(reference))
 
     # ------------------------------------------------------------------ models
-    @contextmanager
-    def other(self, reference: OtherModel, *, grows: bool = True) -> Iterator[tuple[Any, Source]]:
-        """Another model, loaded for the block and dropped after it."""
-        numerics = self._numerics(reference)
+    def loaded(self, reference: OtherModel, *, grows: bool = True) -> Any:
+        """Another model by itself; the caller drops it.
+
+        Args:
+            reference: which.
+            grows: make room for the tokenizer's new tokens.
+        """
         model = load_frozen(
             reference.path,
-            numerics,
+            self._numerics(reference),
             revision=reference.revision,
             quantisation=reference.quantisation,
             offload=reference.offload,
         )
+        if grows:
+            grow_embedding(model, len(self.reader.tokenizer), self.config.seed)
+        return model
+
+    @contextmanager
+    def other(self, reference: OtherModel, *, grows: bool = True) -> Iterator[tuple[Any, Source]]:
+        """Another model, loaded for the block and dropped after it."""
+        numerics = self._numerics(reference)
+        model = self.loaded(reference, grows=False)
         tokens = len(self.reader.tokenizer)
         grown = grow_embedding(model, tokens, self.config.seed) if grows else 0
         kind = choose_engine(
