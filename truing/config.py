@@ -56,12 +56,65 @@ class Checks(Settings):
     """What is verified about a run while it runs."""
 
     start: bool = True
+    references: bool = Field(
+        default=True, description="a few stored reference values are computed again and compared"
+    )
+    kl: float | None = Field(
+        default=None,
+        gt=0,
+        description="alarm past so many nats a response; measured at every evaluation",
+    )
+
+
+class Measure(Settings):
+    """What the policy is asked after each round, to see what the round did."""
+
+    prompts: str
+    scorer: str | None = Field(default=None, description="None: that of the pairs")
+    responses: int = Field(default=1, ge=1, description="to each prompt")
+    max_new_tokens: int = Field(default=256, ge=1)
+
+
+class Rounds(Settings):
+    """Several trainings, one after the other, each from where the last one ended."""
+
+    count: int = Field(ge=1)
+    pairs: Literal["fixed", "parts", "resampled"] = "fixed"
+    reference: str = "restart"
+    optimizer: Literal["restart", "keep"] = "restart"
+    prompts: str | None = Field(default=None, description="who is asked for pairs; else `data`")
+    sampler: str | None = None
+    scorer: str | None = None
+    select: str | None = None
+    measure: Measure | None = None
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> Rounds:
+        if self.pairs == "resampled" and self.prompts is None:
+            raise ValueError("rounds.pairs=resampled needs rounds.prompts and rounds.scorer")
+        if self.prompts is not None and self.scorer is None:
+            raise ValueError("rounds.prompts needs rounds.scorer")
+        if self.prompts is None and (self.sampler or self.scorer or self.select):
+            raise ValueError("rounds.sampler, rounds.scorer and rounds.select need rounds.prompts")
+        if self.measure is not None and not (self.measure.scorer or self.scorer):
+            raise ValueError("rounds.measure needs a scorer")
+        return self
 
 
 def _flag_or_block(value: Any) -> Any:
     if value is True:
         return {}
     return None if value is False else value
+
+
+def _embedded(value: Any) -> Any:
+    """A model's folder for `world()`, `world(name="stronger")`; anything else as it is."""
+    if not (isinstance(value, str) and value.startswith("world(")):
+        return value
+    from truing.core.language import parse
+    from truing.world import model_folder
+
+    return str(parse(value, {"world": model_folder}, {}))
 
 
 # Fields of TrainingArguments that one of our own keys governs, and that key.
@@ -100,8 +153,8 @@ GOVERNED = {
 class RunConfig(Settings):
     """Everything `truing train` does; one field is one top-level key of a recipe file."""
 
-    model: str
-    data: str | list[str | DataSource]
+    model: Annotated[str, BeforeValidator(_embedded)]
+    data: str | list[str | DataSource] | None = None
     objective: str = "dpo(beta=0.1)"
     texts: bool = Field(
         default=False, description="every row is a text to be learned; `truing sft` sets it"
@@ -122,6 +175,7 @@ class RunConfig(Settings):
     engine: Literal["auto", "shared", "packed", "padded"] = "auto"
     lora: Annotated[Lora | None, BeforeValidator(_flag_or_block)] = None
     reference: str = "policy_start()"
+    rounds: Rounds | None = None
     auxiliary: dict[str, str] = Field(default_factory=dict)
     evaluation: Evaluation = Evaluation()
     checks: Checks = Checks()
@@ -129,6 +183,9 @@ class RunConfig(Settings):
     tokenizer: str | None = None
     shuffle: bool = True
     truncation: Literal["drop", "keep_end", "keep_start", "cut"] = "drop"
+    loss_turns: Literal["all", "last"] = Field(
+        default="all", description="the assistant's turns in a response of several turns"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     deterministic: bool = False
     trainer: dict[str, Any] = Field(default_factory=dict)
@@ -138,12 +195,28 @@ class RunConfig(Settings):
         for key in self.trainer:
             if key in GOVERNED:
                 raise ValueError(f"trainer.{key} is governed by {GOVERNED[key]}")
+        self._check_rounds()
         settings = self.evaluation
         if settings.data is None and (settings.every or settings.rows or settings.samples):
             raise ValueError(
                 "evaluation.every, evaluation.rows and evaluation.samples need evaluation.data"
             )
+        if self.checks.kl is not None and not (settings.every and self.num_samples):
+            raise ValueError("checks.kl needs evaluation.every, and evaluation.samples above 0")
         return self
+
+    def _check_rounds(self) -> None:
+        rounds = self.rounds
+        if self.data is None and (rounds is None or rounds.prompts is None):
+            raise ValueError("`data` is missing")
+        if rounds is None:
+            return
+        if self.data is not None and rounds.prompts is not None:
+            raise ValueError("rounds.prompts makes the pairs, so `data` has no effect")
+        if self.reference != type(self).model_fields["reference"].default:
+            raise ValueError("rounds.reference governs the reference, so `reference` has no effect")
+        if rounds.optimizer == "keep" and self.lora is not None:
+            raise ValueError("rounds.optimizer=keep: each round has fresh adapters to optimise")
 
     @property
     def num_samples(self) -> int:
@@ -155,7 +228,7 @@ class RunConfig(Settings):
     @property
     def data_paths(self) -> list[str]:
         """Where the rows come from."""
-        many = [self.data] if isinstance(self.data, str) else self.data
+        many = [self.data] if isinstance(self.data, str) else self.data or []
         return [one if isinstance(one, str) else one.path for one in many]
 
     @property
@@ -213,9 +286,12 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
     return merged
 
 
+_TEXTS = {"objective", "reference", "model", "output", "prompts", "sampler", "scorer", "select"}
+
+
 def _scalar(path: str, text: str) -> Any:
     # An expression is text, whatever YAML would make of its braces and colons.
-    return text if path in {"objective", "reference", "model", "output"} else yaml.safe_load(text)
+    return text if path.rpartition(".")[2] in _TEXTS else yaml.safe_load(text)
 
 
 def _put(block: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
@@ -273,8 +349,10 @@ def _fault(fault: Any) -> tuple[str, str]:
     if fault["type"] == "missing":
         return f"`{key}` is missing", f"give `{key}`"
     message = fault["msg"].removeprefix("Value error, ")
-    if not key:
-        return message, "take that key out of the configuration"
+    if message.endswith("is missing"):
+        return message, f"give {message.removesuffix(' is missing')}"
+    if not key or (key in _BLOCKS and fault["type"] == "value_error"):
+        return message, "take that key out of the configuration, or give what it needs"
     given = fault.get("input")
     return (
         f"`{key}`: {message[0].lower()}{message[1:]} (got {given!r})",
@@ -282,11 +360,17 @@ def _fault(fault: Any) -> tuple[str, str]:
     )
 
 
-_BLOCKS: dict[str, type[Settings]] = {"lora": Lora, "evaluation": Evaluation, "checks": Checks}
+_BLOCKS: dict[str, type[Settings]] = {
+    "lora": Lora,
+    "evaluation": Evaluation,
+    "checks": Checks,
+    "rounds": Rounds,
+    "rounds.measure": Measure,
+}
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    block = _BLOCKS.get(path[0], RunConfig) if path else RunConfig
+    block = _BLOCKS.get(".".join(path), RunConfig)
     return list(block.model_fields)
 
 

@@ -32,9 +32,17 @@ class TruingError(Exception):
         self.what, self.where, self.fix = what, where, fix
         super().__init__(what, where, fix)
 
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        # One process of a run tells the others what it met.
+        return _again, (type(self), self.what, self.where, self.fix)
+
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
         return f"{head}\n  fix: {self.fix}" if self.fix else head
+
+
+def _again(kind: type[TruingError], what: str, where: str, fix: str) -> TruingError:
+    return kind(what, where=where, fix=fix)
 
 
 class ConfigError(TruingError):

@@ -4,6 +4,7 @@
 130 interrupted.
 """
 
+import os
 import signal
 import tempfile
 import traceback
@@ -51,7 +52,8 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
 def _complain(text: str) -> None:
     from truing.cli import console
 
-    console.complain(text)
+    number = os.environ.get("RANK", "0")
+    console.complain(text if number == "0" else f"[rank {number}] {text}")
 
 
 def _bug(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """A verb's job called and its result shown, as a table for a person or as JSON for a program."""
 
 import itertools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,14 @@ def show_train(
         if (output / "run.yaml").exists():
             console.say(f"go on: truing train --resume {output}")
         raise
+    # Of several processes one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        _show_trained(result, values, as_json=as_json)
+    return result
+
+
+def _show_trained(result: "TrainResult", values: Mapping[str, Any], *, as_json: bool) -> None:
+    """The result on stdout, the next command on stderr."""
     report = result.output / "report.html"
     if as_json:
         console.show_json(
@@ -50,11 +59,11 @@ def show_train(
                 "finished": result.finished,
                 "report": str(report) if report.exists() else None,
                 "evaluation": dict(result.evaluation),
+                **({"rounds": [dict(line) for line in result.rounds]} if result.rounds else {}),
             }
         )
     else:
-        if result.evaluation:
-            show_numbers("held-out rows", result.evaluation)
+        _show_what_came_of(result)
         console.show(str(report if report.exists() else result.output))
     if result.finished and values.get("texts"):
         console.say(f"next: truing train --model {result.output} --data PAIRS.jsonl --output RUN")
@@ -62,7 +71,39 @@ def show_train(
         console.say(f"next: truing evaluate {result.output} --data HELD-OUT.jsonl")
     else:
         console.say(f"stopped at step {result.steps}; go on: truing train --resume {result.output}")
-    return result
+
+
+def _show_what_came_of(result: "TrainResult") -> None:
+    if result.rounds:
+        _show_rounds(result.rounds)
+    elif result.evaluation:
+        show_numbers("held-out rows", result.evaluation)
+
+
+_ROUND = (
+    ("rows", "rows", "{:,}"),
+    ("steps", "steps", "{}"),
+    ("score", "score", "{:.2f}"),
+    ("win_rate", "win rate against the start", "{:.3f}"),
+    ("step_win_rate", "against the round before", "{:.3f}"),
+    ("kl", "KL to the start", "{:.1f}"),
+    ("length", "tokens", "{:.0f}"),
+    ("seconds", "seconds", "{:.0f}"),
+)
+
+
+def _show_rounds(lines: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each round, the start above them."""
+    known = [one for one in _ROUND if lines[-1].get(one[0]) is not None]
+    start = [
+        form.format(lines[0][f"{key}_before"]) if f"{key}_before" in lines[0] else ""
+        for key, _, form in known
+    ]
+    rows = [["start", *start]] if any(start) else []
+    for line in lines:
+        cells = ["" if line.get(key) is None else form.format(line[key]) for key, _, form in known]
+        rows.append([str(line["round"]), *cells])
+    console.show_table("", ("round", *(name for _, name, _ in known)), rows)
 
 
 def configured(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,12 +178,15 @@ def _next_free(name: str) -> Path:
     return next(path for path in map(Path, names) if not path.exists())
 
 
-def show_doctor(*, engine: bool, as_json: bool) -> None:
+def show_doctor(*, engine: bool, model: str | None, as_json: bool) -> None:
     """`truing doctor`."""
-    from truing.jobs.doctor import architecture_table
+    from truing.jobs.doctor import architecture_table, model_line
     from truing.jobs.made_with import machine, versions
 
     lines = architecture_table(console.BARS) if engine else ()
+    if model is not None:
+        console.quiet_libraries()
+        lines = (model_line(model), *lines)
     facts = {**versions(), **machine()}
     if as_json:
         console.show_json({**facts, "engines": [vars(line) for line in lines]})

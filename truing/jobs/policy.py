@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from truing.config import RunConfig
+from truing.engine import ranks
 from truing.engine.adapters import is_adapter, load_merged
-from truing.engine.models import Numerics, grow_embedding, load_model
+from truing.engine.gguf_files import is_gguf
+from truing.engine.models import Numerics, grow_embedding, load_config, load_model
 from truing.references.policies import OtherModel, PolicyStart
 
 
@@ -35,20 +36,21 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
     return model.to(numerics.device)
 
 
-def is_grown(model: Any, path: str) -> bool:
-    """Whether the model has more rows in its embedding than the one it was loaded from."""
-    if is_adapter(path):
-        return True
-    return model.config.vocab_size != AutoConfig.from_pretrained(path).vocab_size
+def is_other_than_on_disk(model: Any, path: str) -> bool:
+    """Whether an adapter's folder cannot name `path` as its base.
 
-
-def keep_grown_base(model: Any, run: Path) -> None:
-    """Save the base of an adapter beside it, where its embedding was grown.
-
-    An adapter's folder names its base model; the one on disk has too few rows.
+    The embedding was grown, it is a GGUF file, which adapters are not put on by name, or a folder
+    of adapters, which none can stand on.
     """
+    if is_gguf(path) or is_adapter(path):
+        return True
+    return model.config.vocab_size != load_config(path).vocab_size
+
+
+def keep_base(model: Any, run: Path) -> None:
+    """Save the base of an adapter beside it, and let the adapter name that one."""
     base = run / "base"
-    model.save_pretrained(base)
+    ranks.only_first(lambda: model.save_pretrained(base))
     model.name_or_path = str(base.resolve())
 
 

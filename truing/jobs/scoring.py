@@ -8,7 +8,7 @@ import torch
 
 from truing.core import State, View
 from truing.core.progress import Progress
-from truing.engine import Engine, Wanted
+from truing.engine import Engine, Wanted, ranks
 from truing.errors import RowError
 from truing.evaluation.pairs import PairTable
 from truing.objectives import Objective
@@ -47,7 +47,7 @@ class Scorer:
         columns: list[tuple[list[int], np.ndarray]] = []
         policy.eval()
         with torch.no_grad(), progress.task(total=len(rows), description="evaluation") as task:
-            for indices in self.engine.plan(rows.examples):
+            for indices, is_used in ranks.mine(self.engine.plan(rows.examples)):
                 some = rows.at(indices)
                 view = join(
                     self.engine.logps(policy, some.examples, self.wanted),
@@ -56,14 +56,16 @@ class Scorer:
                     state=State(),
                 )
                 owner = [i for i in indices for _ in rows.examples[i].pairs]
-                columns.append((owner, self._columns(view)))
-                task.advance(len(indices))
+                if is_used:
+                    columns.append((owner, self._columns(view)))
+                task.advance(ranks.world() * len(indices))
+        columns = [column for own in ranks.gathered(columns) for column in own]
         owners = np.concatenate([owner for owner, _ in columns])
         prompts = prompt_numbers(rows.examples)
         # Rows with several pairs keep the order of their pairs: the sort is stable.
         order = np.argsort(owners, kind="stable")
         values = np.concatenate([value for _, value in columns], axis=1)[:, order]
-        return _as_table(values, prompts[owners[order]], has_reference=bool(rows.references))
+        return _as_table(values, prompts[owners[order]], has_reference=rows.has_reference)
 
     def _columns(self, view: View) -> np.ndarray:
         """Numbers of each pair of a view, two sides each, float64; NaN where there are none."""
@@ -75,6 +77,8 @@ class Scorer:
             reference = torch.zeros_like(sums)
             reference.index_add_(0, view.response.cpu(), view.references[0].cpu().double())
             parts.append(reference)
+        elif view.reference_sums is not None:
+            parts.append(view.reference_sums[0].cpu().double())
         nothing = torch.full_like(sums, torch.nan)
         parts.append(nothing if view.scores is None else view.scores.cpu().double())
         sides = [side.cpu() for side in (chosen, rejected)]

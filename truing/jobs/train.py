@@ -1,17 +1,22 @@
 """`truing train`: from rows to an aligned model, a report, and a folder that can be resumed."""
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainingArguments
+
 from truing.config import RunConfig, build_config, dump_config, read_config
 from truing.core.progress import SILENT, Progress
+from truing.engine import ranks
 from truing.engine.memory import keep_freed_memory
 from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
-from truing.jobs.material import gather
+from truing.jobs.material import RunMaterial, gather
 from truing.jobs.samples import write_samples
 from truing.jobs.stations import Station, Stations
 from truing.report import write_report
@@ -29,6 +34,7 @@ class TrainResult:
         finished: False where it was stopped before its last step; the state is saved.
         evaluation: numbers on the held-out rows at the end; empty without them.
         notes: sentences on what was decided for the user.
+        rounds: a line for each round; empty for a run without `rounds`.
     """
 
     output: Path
@@ -36,6 +42,7 @@ class TrainResult:
     finished: bool
     evaluation: Mapping[str, Any]
     notes: tuple[str, ...]
+    rounds: tuple[Mapping[str, Any], ...] = ()
 
 
 def train(
@@ -62,14 +69,36 @@ def train(
     values = {} if recipe is None else read_config(Path(recipe))
     values.update({key: _plain(value) for key, value in keys.items() if value is not None})
     config = build_config(values)
-    output = Path(config.output)
+    options = {"strict": strict, "skip_bad": None if skip_bad is None else str(skip_bad)}
+    with ranks.together(_patience(config)):
+        _refuse_used(Path(config.output))
+        return _begin(config, options, progress if ranks.is_first() else SILENT)
+
+
+def _patience(config: RunConfig) -> float:
+    """Seconds after which a process that says nothing is given up."""
+    return float(config.trainer.get("ddp_timeout", TrainingArguments.ddp_timeout))
+
+
+def _refuse_used(output: Path) -> None:
+    """No run is written over another, nor by two processes that were started alone."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(
             "there is something in the output folder already",
             where=str(output),
             fix=f"take another folder, or go on with it: truing train --resume {output}",
         )
-    options = {"strict": strict, "skip_bad": None if skip_bad is None else str(skip_bad)}
+    # All have looked before the first one writes.
+    ranks.wait()
+
+
+def _begin(config: RunConfig, options: Mapping[str, Any], progress: Progress) -> TrainResult:
+    output = Path(config.output)
+    if config.rounds is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        text = dump_config(config, made_with(config.data_paths, options))
+        folder.write_atomically(output / folder.CONFIG, text)
+        return _rounds(config, options, progress)
     return _run(config, options, progress, checkpoint=None)
 
 
@@ -91,13 +120,42 @@ def resume(run: str | Path, *, progress: Progress = SILENT) -> TrainResult:
     config = build_config(read_config(run / folder.CONFIG), where=str(run / folder.CONFIG))
     config = config.model_copy(update={"output": str(run)})
     before = read_made_with(run / folder.CONFIG)
-    refuse_changed_data(before, run)
+    with ranks.together(_patience(config)):
+        refuse_changed_data(before, run)
+        progress = progress if ranks.is_first() else SILENT
+        if config.rounds is not None:
+            folder.sweep(run)
+            return _rounds(config, before["options"], progress)
+        ranks.only_first(lambda: _tidied(run))
+        checkpoint = next(iter(folder.checkpoints(run)[::-1]), None)
+        return _run(config, before["options"], progress, checkpoint)
+
+
+def _tidied(run: Path) -> None:
+    """Nothing half written, and no line of a step after the last checkpoint."""
     folder.sweep(run)
     checkpoint = next(iter(folder.checkpoints(run)[::-1]), None)
     step = 0 if checkpoint is None else folder.step_of(checkpoint)
     for name in (folder.METRICS, folder.ALARMS):
         folder.cut_back(run / name, step)
-    return _run(config, before["options"], progress, checkpoint)
+
+
+def _rounds(config: RunConfig, options: Mapping[str, Any], progress: Progress) -> TrainResult:
+    """Round after round, each a run of its own below the folder of the whole."""
+    from truing.jobs.rounds import RoundsRun
+
+    def once(of_round: RunConfig, of_options: Mapping[str, Any]) -> TrainResult:
+        run = Path(of_round.output)
+        finished = run / folder.FINISHED
+        if finished.exists():
+            steps = int(json.loads(finished.read_text(encoding="utf-8"))["steps"])
+            return TrainResult(run, steps, finished=True, evaluation={}, notes=())
+        if (run / folder.CONFIG).is_file():
+            return resume(run, progress=progress)
+        return _run(of_round, of_options, progress, checkpoint=None)
+
+    assert config.rounds is not None, "asked before"
+    return RoundsRun(config, config.rounds, progress, once).go(options)
 
 
 def _plain(value: Any) -> Any:
@@ -113,22 +171,20 @@ def _run(
     """All stations in order; nothing is written before the data stands."""
     keep_freed_memory()
     output = Path(config.output)
-    material = gather(config, progress, strict=options["strict"], skip_bad=options["skip_bad"])
+    material = ranks.first_then_others(lambda: _material(config, options, progress))
     for note in material.summary.notes:
         progress.note(note)
     at = Station(config, material, choose_numerics(config.dtype), progress)
     stations = Stations.opened(at)
     progress.note(stations.notes[-1])
-    output.mkdir(parents=True, exist_ok=True)
-    if checkpoint is None:
-        text = dump_config(config, made_with(config.data_paths, options))
-        folder.write_atomically(output / folder.CONFIG, text)
-    folder.write_json(output / folder.DATA, material.summary_json())
+    ranks.only_first(lambda: _write_settings(at, options, is_fresh=checkpoint is None))
     rows, held = stations.rows()
     before = stations.sampled("responses before")
     trainer = stations.trainer(rows, held, is_fresh=checkpoint is None)
     if checkpoint is not None:
         trainer.load_objective_state(checkpoint)
+    elif options.get("moments"):
+        trainer.begin_with_moments(Path(options["moments"]))
     with (
         StopOnSignal() as stop,
         progress.task(total=trainer.num_steps, description="training") as task,
@@ -140,11 +196,34 @@ def _run(
     if stop.stopped and steps < trainer.num_steps:
         return TrainResult(output, steps, finished=False, evaluation={}, notes=stations.notes)
     trainer.save_model(str(output))
+    if options.get("keeps_moments"):
+        trainer.save_moments()
     after = stations.sampled("responses after")
-    write_samples(output, material.reader.tokenizer, stations.sample_rows, before, after)
     evaluation = stations.evaluation(trainer.model, held)
-    if evaluation:
-        folder.write_json(output / folder.EVALUATION, evaluation)
-    folder.write_json(output / folder.FINISHED, {"steps": steps})
-    write_report(output)
+
+    def write() -> None:
+        write_samples(output, material.reader.tokenizer, stations.sample_rows, before, after)
+        if evaluation:
+            folder.write_json(output / folder.EVALUATION, evaluation)
+        folder.write_json(output / folder.FINISHED, {"steps": steps})
+        write_report(output)
+
+    ranks.only_first(write)
     return TrainResult(output, steps, finished=True, evaluation=evaluation, notes=stations.notes)
+
+
+def _material(config: RunConfig, options: Mapping[str, Any], progress: Progress) -> RunMaterial:
+    """The rows; malformed ones are written down once."""
+    skip_bad = options["skip_bad"]
+    if skip_bad is not None and not ranks.is_first():
+        skip_bad = os.devnull
+    return gather(config, progress, strict=options["strict"], skip_bad=skip_bad)
+
+
+def _write_settings(at: Station, options: Mapping[str, Any], *, is_fresh: bool) -> None:
+    output = Path(at.config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    if is_fresh:
+        text = dump_config(at.config, made_with(at.config.data_paths, options))
+        folder.write_atomically(output / folder.CONFIG, text)
+    folder.write_json(output / folder.DATA, at.material.summary_json())

@@ -21,6 +21,9 @@ DEFAULTS: Mapping[str, Any] = {
     "save_strategy": "steps",
     "save_total_limit": 2,
     "report_to": "none",
+    # Every weight that is trained has a part in every step, and no buffer is trained.
+    "ddp_find_unused_parameters": False,
+    "ddp_broadcast_buffers": False,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from truing.core.progress import Task
+from truing.engine import ranks
 
 
 class ShowProgress(TrainerCallback):
@@ -83,8 +84,9 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Save and stop, if somebody asked."""
+        """Save and stop, if somebody asked any of the processes."""
         del args, state
+        self.stopped = any(ranks.gathered(self.stopped))
         if self.stopped:
             control.should_save = True
             control.should_training_stop = True

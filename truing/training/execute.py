@@ -1,6 +1,7 @@
 """One optimizer step's loss and gradient, whatever the micro-batches it is cut into."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -9,12 +10,15 @@ import torch
 
 from truing.core import BatchContext, Counts, State, View
 from truing.core.joining import part, whole
-from truing.engine import Engine, TokenLogps, Wanted
-from truing.engine.logps import response_index
+from truing.engine import LOGPS_ONLY, Engine, TokenLogps, Wanted, ranks
+from truing.engine.logps import LiveReference, response_index
 from truing.errors import StoppedError
-from truing.objectives import Objective, gradients, injected
+from truing.objectives import Objective, Terms, gradients, injected
+from truing.references.distance import distances
 from truing.references.join import PreferenceRow, Rows, join
 from truing.training.heads import ScalarHeads
+from truing.training.pairsums import PairSums
+from truing.training.shares import Part, Place, all_views, in_order, parts_of, places
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,6 @@ class StepResult:
     widest_log_ratio: float
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some of a step's rows: as many as fit one forward pass, and their share of the sources."""
-
-    rows: Rows
-    auxiliary: Mapping[str, Rows]
-    is_last: bool
-
-
 Sync = Callable[[bool], AbstractContextManager[None]]
 
 
@@ -92,13 +87,15 @@ class StepRunner:
 
     The rows are cut into forward passes by the engine; each part's loss is divided by the counts
     of the whole step, so that the sum is the loss of the step, however it was cut. Objectives that
-    couple the rows of a step run in two passes (see `truing.objectives.coupled`).
+    couple the rows of a step run in two passes (see `truing.objectives.coupled`). `moving` opens
+    the reference that follows the policy, where there is one: it runs on the rows of each part.
     """
 
     objective: Objective
     engine: Engine
     wanted: Wanted
     heads: ScalarHeads | None = None
+    moving: LiveReference | None = None
 
     def backward(
         self,
@@ -129,19 +126,20 @@ class StepRunner:
         backward: Callable[[torch.Tensor], None],
         sync: Sync,
     ) -> StepResult:
-        context = inputs.context
-        total, metrics, widest = 0.0, {}, 0.0
-        for piece in self._parts(inputs):
+        context, own = inputs.context, _Tally()
+        for piece in self._parts(inputs)[ranks.rank()]:
             with sync(piece.is_last):
-                view = self._view(model, piece, context, inputs.state)
+                if not len(piece.rows):
+                    backward(self._nothing(model, piece, inputs))
+                    continue
+                view = self._view(model, piece, context, inputs)
                 terms = self.objective(view)
-                _stop_unless_finite(terms.loss, piece.rows.examples)
-                backward(terms.loss)
-            total += float(terms.loss.detach())
-            for name, value in terms.metrics.items():
-                metrics[name] = metrics.get(name, 0.0) + float(value)
-            widest = max(widest, _mean_log_ratio(view))
-        return StepResult(total, metrics, inputs.state, inputs.tokens, widest)
+                backward(ranks.world() * terms.loss)
+            own.add(terms, view, piece.rows.examples)
+        total = own.of_all()
+        total.stop_unless_finite()
+        metrics = total.metrics | total.sums.metrics()
+        return StepResult(total.loss, metrics, inputs.state, inputs.tokens, total.widest)
 
     def _in_two_passes(
         self,
@@ -150,50 +148,76 @@ class StepRunner:
         backward: Callable[[torch.Tensor], None],
         sync: Sync,
     ) -> StepResult:
-        context, pieces = inputs.context, list(self._parts(inputs))
+        context, parts = inputs.context, self._parts(inputs)
+        mine, views = parts[ranks.rank()], dict[int, View]()
         with torch.no_grad():
-            views = [self._view(model, piece, context, inputs.state) for piece in pieces]
-        step = whole(views)
+            for piece in mine:
+                if len(piece.rows):
+                    views[piece.number] = self._view(model, piece, context, inputs)
+                else:
+                    self._nothing(model, piece, inputs)
+        device = next(model.parameters()).device
+        step = whole(all_views(views, context, inputs.state, device))
         found = gradients(self.objective, step)
-        _stop_unless_finite(found.terms.loss, inputs.rows.examples)
-        first, firsts = 0, dict.fromkeys(inputs.auxiliary, 0)
-        for piece in pieces:
-            slopes = part(found.slopes, first, first + len(piece.rows))
-            sources = {}
-            for name, rows in piece.auxiliary.items():
-                start, firsts[name] = firsts[name], firsts[name] + len(rows)
-                sources[name] = part(found.slopes.auxiliary[name], start, firsts[name])
-            first += len(piece.rows)
+        own = _Tally()
+        own.add(found.terms, step, inputs.rows.examples)
+        own.stop_unless_finite()
+        at = places(in_order(parts))
+        for piece in mine:
             with sync(piece.is_last):
-                view = self._view(model, piece, context, inputs.state)
-                backward(injected(view, replace(slopes, auxiliary=sources)))
-        metrics = {name: float(value) for name, value in found.terms.metrics.items()}
-        widest = max(map(_mean_log_ratio, views))
-        return StepResult(
-            float(found.terms.loss), metrics, found.terms.state, inputs.tokens, widest
-        )
+                if not len(piece.rows):
+                    backward(self._nothing(model, piece, inputs))
+                    continue
+                view = self._view(model, piece, context, inputs)
+                slopes = _slopes_of(piece, at[piece.number], found.slopes)
+                backward(ranks.world() * injected(view, slopes))
+        metrics = own.metrics | own.sums.metrics()
+        return StepResult(own.loss, metrics, found.terms.state, inputs.tokens, own.widest)
 
-    def _parts(self, inputs: StepInputs) -> Iterator[_Part]:
-        passes = self.engine.plan(inputs.rows.examples)
-        for number, indices in enumerate(passes):
-            # Every part takes its share of the sources, so that none is much larger than another.
-            shares = {
-                name: rows.at(range(len(rows))[number :: len(passes)])
-                for name, rows in inputs.auxiliary.items()
-            }
-            yield _Part(inputs.rows.at(indices), shares, number == len(passes) - 1)
+    def _parts(self, inputs: StepInputs) -> list[list[Part]]:
+        return parts_of(self.engine, inputs.rows, inputs.auxiliary)
 
     def _view(
-        self, model: torch.nn.Module, piece: _Part, context: BatchContext, state: State
+        self, model: torch.nn.Module, piece: Part, context: BatchContext, inputs: StepInputs
     ) -> View:
         """Policy log-probs of these rows and everything else the objective reads."""
-        sources = {
-            name: self._logps_of(model, rows) for name, rows in piece.auxiliary.items() if len(rows)
-        }
+        sources = {}
+        for name, rows in piece.auxiliary.items():
+            self._keep_company(model, piece, name, inputs)
+            if len(rows):
+                sources[name] = self._logps_of(model, rows)
         policy = self.engine.logps(model, piece.rows.examples, self.wanted)
-        view = join(policy, piece.rows, context=context, state=state)
+        moving = self._said_by_moving(piece.rows)
+        view = join(policy, piece.rows, context=context, state=inputs.state, moving=moving)
         heads = {} if self.heads is None else self.heads(policy)
         return replace(view, auxiliary=MappingProxyType(sources), heads=heads)
+
+    def _keep_company(
+        self, model: torch.nn.Module, piece: Part, name: str, inputs: StepInputs
+    ) -> None:
+        """Forward passes of a source that other processes make in this round, and this one not."""
+        rows = piece.auxiliary[name]
+        own = len(self.engine.plan(rows.examples)) if len(rows) else 0
+        for _ in range(piece.forwards[name] - own):
+            with torch.no_grad():
+                self.engine.logps(model, inputs.auxiliary[name].examples[:1], LOGPS_ONLY)
+
+    def _nothing(self, model: torch.nn.Module, piece: Part, inputs: StepInputs) -> torch.Tensor:
+        """A loss of 0 that every weight has a part in: other processes have rows, this one not."""
+        for name in inputs.auxiliary:
+            self._keep_company(model, piece, name, inputs)
+        policy = self.engine.logps(model, inputs.rows.examples[:1], self.wanted)
+        heads = {} if self.heads is None else self.heads(policy)
+        values = [policy.logps, *policy.statistics.values(), *heads.values()]
+        values += [] if policy.prompt is None else [policy.prompt]
+        return 0 * torch.stack([value.sum() for value in values]).sum()
+
+    def _said_by_moving(self, rows: Rows) -> torch.Tensor | None:
+        """Token log-probs of the reference that follows the policy, (M,)."""
+        if self.moving is None:
+            return None
+        with torch.no_grad(), self.moving() as reference:
+            return self.engine.logps(reference, rows.examples, LOGPS_ONLY).logps
 
     def _logps_of(self, model: torch.nn.Module, rows: Rows) -> View:
         """The view of one source's rows, in as many forward passes as they take."""
@@ -232,14 +256,63 @@ def _mean_log_ratio(view: View) -> float:
     return float((view.policy.detach() - view.references[0]).abs().mean())
 
 
-def _stop_unless_finite(loss: torch.Tensor, rows: Sequence[PreferenceRow]) -> None:
-    if bool(torch.isfinite(loss)):
-        return
+@dataclass
+class _Tally:
+    """What the parts of a step add up to, here and then everywhere."""
+
+    loss: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    sums: PairSums = field(default_factory=PairSums)
+    widest: float = 0.0
+    faults: list[StoppedError] = field(default_factory=list)
+
+    def add(self, terms: Terms, view: View, rows: Sequence[PreferenceRow]) -> None:
+        """One part more."""
+        self.loss += float(terms.loss.detach())
+        self._add_metrics({name: float(value) for name, value in terms.metrics.items()})
+        self._add_metrics(distances(view))
+        self.sums += PairSums.of(view, terms.rewards)
+        self.widest = max(self.widest, _mean_log_ratio(view))
+        if not math.isfinite(self.loss) and not self.faults:
+            self.faults.append(_not_finite(self.loss, rows))
+
+    def _add_metrics(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self.metrics[name] = self.metrics.get(name, 0.0) + value
+
+    def of_all(self) -> "_Tally":
+        """What all processes have, the same in each of them."""
+        total = _Tally()
+        for one in ranks.gathered(self):
+            total.loss += one.loss
+            total._add_metrics(one.metrics)
+            total.sums += one.sums
+            total.widest = max(total.widest, one.widest)
+            total.faults += one.faults
+        return total
+
+    def stop_unless_finite(self) -> None:
+        """Every process stops where one has met a loss that is no number."""
+        if self.faults:
+            raise self.faults[0]
+
+
+def _not_finite(loss: float, rows: Sequence[PreferenceRow]) -> StoppedError:
     places = [str(getattr(row, "where", row.row_id)) for row in rows]
     shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
-    raise StoppedError(
-        f"the loss is {float(loss.detach())} on rows {shown} "
+    return StoppedError(
+        f"the loss is {loss} on rows {shown} "
         f"(row ids {', '.join(str(row.row_id) for row in rows[:8])})",
         where="training",
         fix="lower learning_rate, look at these rows, or use dtype=float32",
     )
+
+
+def _slopes_of(piece: Part, at: Place, slopes: View) -> View:
+    """The rows of a part among the slopes of the whole step."""
+    sources = {
+        name: part(slopes.auxiliary[name], at.auxiliary[name], at.auxiliary[name] + len(rows))
+        for name, rows in piece.auxiliary.items()
+        if len(rows)
+    }
+    return replace(part(slopes, at.row, at.row + len(piece.rows)), auxiliary=sources)

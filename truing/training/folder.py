@@ -20,7 +20,7 @@ _ASIDE = ".writing"
 
 def write_atomically(path: Path, text: str) -> None:
     """The whole text or the file as it was."""
-    aside = path.with_name(f".{path.name}{_ASIDE}")
+    aside = aside_of(path)
     with aside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -36,14 +36,31 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 @contextmanager
 def folder_written_aside(path: Path) -> Iterator[Path]:
     """A folder to fill; it takes its name when the block ends, and is gone if the block raises."""
-    aside = path.with_name(f".{path.name}{_ASIDE}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    aside = begin_aside(path)
     try:
         yield aside
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    end_aside(path)
+
+
+def aside_of(path: Path) -> Path:
+    """Where a folder or file is written before it takes its name."""
+    return path.with_name(f".{path.name}{_ASIDE}")
+
+
+def begin_aside(path: Path) -> Path:
+    """An empty folder to fill in place of `path`."""
+    aside = aside_of(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    return aside
+
+
+def end_aside(path: Path) -> None:
+    """All files lie on the disk, and the folder takes its name."""
+    aside = aside_of(path)
     for file in aside.rglob("*"):
         if file.is_file():
             _flush(file)

@@ -4,8 +4,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,14 +16,21 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from truing.core import State
+from truing.core.progress import SILENT
+from truing.engine import ranks
 from truing.errors import StoppedError
+from truing.references.distance import far_references
 from truing.references.join import Rows
+from truing.references.moving import MovingReference
 from truing.training import folder
-from truing.training.execute import StepInputs, StepResult, StepRunner
+from truing.training.alarms import Alarm, Alarms
+from truing.training.checkpoints import saved_aside, writing
+from truing.training.execute import StepInputs, StepResult, StepRunner, Sync
 from truing.training.heads import without_heads
 from truing.training.steps import StepLoader, StepRows, StepSampler, drawn
 
 OBJECTIVE_STATE = "objective_state.json"
+MOMENTS = "moments.pt"
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Material:
         shuffle: whether each epoch has its own order.
         start_tolerance: mean absolute log-ratio (nats) allowed at step 0 when the reference is
             the start itself; None: no check.
+        judged: references, by number, that are looked at before the first step: far ones are said.
+        num_references: all of them.
     """
 
     rows: Rows
@@ -42,6 +53,8 @@ class Material:
     rows_per_step: int
     shuffle: bool
     start_tolerance: float | None
+    judged: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    num_references: int = 1
 
 
 class PreferenceTrainer(Trainer):
@@ -51,6 +64,9 @@ class PreferenceTrainer(Trainer):
         runner: objective and engine.
         material: rows and references.
         evaluator: scores the held-out rows with the policy as it stands; None: no evaluation.
+        kl_limit: nats a response past which there is an alarm; None: nobody asked.
+        say: is told each alarm in a sentence.
+        moving: the reference that follows the policy; None: all stand still.
     """
 
     # The loss is divided by the counts of the whole step already.
@@ -62,6 +78,9 @@ class PreferenceTrainer(Trainer):
         runner: StepRunner,
         material: Material,
         evaluator: Callable[[torch.nn.Module], dict[str, float]] | None,
+        kl_limit: float | None = None,
+        say: Callable[[str], None] = SILENT.note,
+        moving: MovingReference | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -70,10 +89,12 @@ class PreferenceTrainer(Trainer):
         # Several devices in one process would be split by DataParallel, which knows no rows.
         self.args._n_gpu = min(self.args.n_gpu, 1)
         self._runner, self._material, self._evaluator = runner, material, evaluator
+        self._moving = moving
         self._objective_state = State()
         self._last_metrics: dict[str, float] = {}
         self._grad_norm: float | None = None
         self._step: StepResult | None = None
+        self._moments: dict[str, Any] | None = None
         self._started = time.perf_counter()
         self._run = Path(str(self.args.output_dir))
         self._sampler = StepSampler(
@@ -82,6 +103,7 @@ class PreferenceTrainer(Trainer):
             seed=self.args.seed,
             shuffle=material.shuffle,
         )
+        self._alarms = Alarms(self._run, self.num_steps, kl_limit=kl_limit, say=say)
 
     # ------------------------------------------------------------------ rows
     @property
@@ -103,7 +125,9 @@ class PreferenceTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Six operations a parameter and token."""
         tokens = self._material.rows.at(inputs.indices).tokens
-        return 6 * tokens * sum(p.numel() for p in self.model.parameters())  # type: ignore[union-attr]
+        size = sum(p.numel() for p in self.model.parameters())  # type: ignore[union-attr]
+        # The Trainer adds up what all processes say.
+        return 6 * tokens * size // ranks.world()
 
     # ------------------------------------------------------------------ steps
     def training_step(
@@ -133,13 +157,33 @@ class PreferenceTrainer(Trainer):
         )
         try:
             with self.compute_loss_context_manager():
-                self._step = self._runner.backward(model, step, self.accelerator.backward)
-        except StoppedError:
+                self._step = self._runner.backward(
+                    model, step, self.accelerator.backward, self._sync_of(model)
+                )
+        except StoppedError as error:
             self._save_state_before_the_stop()
+            self._ring("not_finite", error)
             raise
         self._check_start(self._step)
+        self._check_distance(self._step)
         self._objective_state = self._step.state
         return torch.tensor(self._step.loss, device=self.args.device)
+
+    def _sync_of(self, model: Any) -> Sync:
+        """Gradients meet those of other processes in a step's last part.
+
+        Where the weights are sharded they meet in every part: to keep them would take the memory
+        that sharding is there to save.
+        """
+        if ranks.world() == 1 or self.is_fsdp_enabled:
+            return lambda _: nullcontext()
+        return lambda is_last: nullcontext() if is_last else self.accelerator.no_sync(model)
+
+    def _ring(self, name: str, error: StoppedError) -> None:
+        """The last alarm of a run that stops itself."""
+        if not self.args.should_save:
+            return
+        self._alarms.ring(Alarm(self.state.global_step + 1, name, error.what, error.fix))
 
     def _save_state_before_the_stop(self) -> None:
         """The last good state, unless it is the start itself or lies there already."""
@@ -159,30 +203,40 @@ class PreferenceTrainer(Trainer):
             "checks.start=false trains all the same",
         )
 
+    def _check_distance(self, step: StepResult) -> None:
+        """Say which references are far from the policy before it has moved."""
+        if self.state.global_step:
+            return
+        material = self._material
+        for far in far_references(step.metrics, material.judged, material.num_references):
+            self._alarms.ring(Alarm(1, "far_reference", far.what, far.fix))
+
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Keep the norm for the step's line; one that is not finite never reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         self._grad_norm = None if norm is None else float(norm)
         if self._grad_norm is not None and not math.isfinite(self._grad_norm):
             self._save_state_before_the_stop()
-            raise StoppedError(
+            error = StoppedError(
                 f"the gradient's norm is {self._grad_norm} at step {self.state.global_step + 1}",
                 where="training",
                 fix="lower learning_rate, or use dtype=float32",
             )
+            self._ring("not_finite", error)
+            raise error
         return norm
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Write the step's line before anything is logged, evaluated or saved."""
         if self._step is not None:
+            if self._moving is not None:
+                self._moving.update(self.state.global_step)
             self._write_line(self._step, kwargs.get("learning_rate"))
             self._step = None
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _write_line(self, step: StepResult, learning_rate: float | None) -> None:
         self._last_metrics = step.metrics
-        if not self.args.should_save:
-            return
         line = {
             "step": self.state.global_step,
             "epoch": round(self.state.epoch or 0.0, 6),
@@ -193,7 +247,14 @@ class PreferenceTrainer(Trainer):
             "tokens": step.tokens,
             **step.metrics,
         }
-        folder.append_line(self._run / folder.METRICS, line)
+        self._append(line)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        if not self.args.should_save:
+            return
+        with writing(self._run / folder.METRICS):
+            folder.append_line(self._run / folder.METRICS, line)
+            self._alarms.look(line)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trackers see the objective's metrics beside the loss."""
@@ -211,7 +272,7 @@ class PreferenceTrainer(Trainer):
         numbers = self._evaluator(self.model)  # type: ignore[arg-type]
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in numbers.items()}
         line = {f"eval/{name}": value for name, value in numbers.items()}
-        folder.append_line(self._run / folder.METRICS, {"step": self.state.global_step, **line})
+        self._append({"step": self.state.global_step, **line})
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -225,24 +286,31 @@ class PreferenceTrainer(Trainer):
         target = self._run / f"checkpoint-{self.state.global_step}"
         if self.state.best_global_step == self.state.global_step:
             self.state.best_model_checkpoint = str(target)
-        with folder.folder_written_aside(target) as aside:
+        with saved_aside(target) as aside:
             self.save_model(str(aside), _internal_call=True)
             if not self.args.save_only_model:
                 self._save_optimizer_and_scheduler(str(aside))
                 self._save_scaler(str(aside))
                 self._save_rng_state(str(aside))
-            folder.write_json(aside / OBJECTIVE_STATE, dict(self._objective_state))
-            for callback in [*self.callback_handler.callbacks, self.control]:
-                if isinstance(callback, ExportableState):
-                    stateful: Any = self.state.stateful_callbacks
-                    stateful[type(callback).__name__] = callback.state()
-            self.state.save_to_json(str(aside / "trainer_state.json"))
-        rotate_checkpoints(
-            output_dir=str(self._run),
-            save_total_limit=self.args.save_total_limit,
-            best_model_checkpoint=self.state.best_model_checkpoint,
-            use_mtime=False,
-        )
+            if self.args.should_save:
+                self._save_own_state(aside)
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=str(self._run),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=False,
+            )
+
+    def _save_own_state(self, aside: Path) -> None:
+        folder.write_json(aside / OBJECTIVE_STATE, dict(self._objective_state))
+        if self._moving is not None:
+            self._moving.save(aside)
+        for callback in [*self.callback_handler.callbacks, self.control]:
+            if isinstance(callback, ExportableState):
+                stateful: Any = self.state.stateful_callbacks
+                stateful[type(callback).__name__] = callback.state()
+        self.state.save_to_json(str(aside / "trainer_state.json"))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Weights and tokenizer, and no pickled arguments beside them."""
@@ -258,8 +326,30 @@ class PreferenceTrainer(Trainer):
         if self.processing_class is not None:
             self.processing_class.save_pretrained(target)
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """A fresh optimizer, with the moments of another run where they were given."""
+        optimizer = super().create_optimizer(model)
+        if self._moments is not None:
+            values = optimizer.state_dict()
+            optimizer.load_state_dict({**values, "state": self._moments})
+            self._moments = None
+        return optimizer
+
+    def begin_with_moments(self, file: Path) -> None:
+        """Let the optimizer remember the gradients of a run that ended; rates start anew."""
+        self._moments = torch.load(file, map_location="cpu", weights_only=True)
+
+    def save_moments(self) -> None:
+        """What the optimizer remembers of past gradients, beside the weights."""
+        assert self.optimizer is not None, "the run has ended"
+        aside = self._run / f".{MOMENTS}.writing"
+        torch.save(self.optimizer.state_dict()["state"], aside)
+        aside.replace(self._run / MOMENTS)
+
     def load_objective_state(self, checkpoint: Path) -> None:
-        """Take up the running scalars and the heads as they stood at the checkpoint."""
+        """Take up running scalars, heads and a moving reference as the checkpoint has them."""
+        if self._moving is not None:
+            self._moving.load(checkpoint)
         if self._runner.heads is not None:
             self._runner.heads.load(checkpoint)
         values = json.loads((checkpoint / OBJECTIVE_STATE).read_text(encoding="utf-8"))

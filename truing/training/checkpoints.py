@@ -1,0 +1,68 @@
+"""Writing what a run leaves: whole or not there, also from several processes and on a full disk."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from truing.engine import ranks
+from truing.errors import StoppedError
+from truing.training import folder
+
+# What torch's writer says where the file system takes no more bytes.
+_WRITER = "PytorchStreamWriter failed"
+
+
+@contextmanager
+def saved_aside(target: Path) -> Iterator[Path]:
+    """A folder that all processes fill; it takes its name when every one of them is done.
+
+    Raises:
+        StoppedError: one of them could not write; nothing of this folder is left, and what was
+            there before is as it was.
+    """
+    aside, fault = folder.aside_of(target), None
+    try:
+        ranks.only_first(lambda: folder.begin_aside(target))
+        yield aside
+    except (OSError, RuntimeError, SafetensorError) as error:
+        fault = unwritable(error, target)
+        if fault is None:
+            raise
+    first = next((one for one in ranks.gathered(fault) if one is not None), None)
+    if first is None:
+        ranks.only_first(lambda: folder.end_aside(target))
+        return
+    if ranks.is_first():
+        shutil.rmtree(aside, ignore_errors=True)
+    raise first
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A file of the run is written.
+
+    Raises:
+        StoppedError: it cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        fault = unwritable(error, path)
+        assert fault is not None, "the file system refuses with an OSError"
+        raise fault from error
+
+
+def unwritable(error: BaseException, path: Path) -> StoppedError | None:
+    """The fault for the user; None for an error that is not the file system's."""
+    is_disk = isinstance(error, OSError | SafetensorError) or _WRITER in str(error)
+    if not is_disk:
+        return None
+    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0][:200]
+    return StoppedError(
+        f"cannot be written ({reason}); checkpoints before it are whole",
+        where=str(path),
+        fix=f"make room, then: truing train --resume {path.parent}",
+    )
