@@ -24,6 +24,8 @@ class Example:
         labels: one a response, or None.
         win_probability: one a response, or None.
         cut: one a response: it was cut at the limit and has no end token.
+        learned: one mask a response, true on the tokens that carry loss (those of the assistant,
+            where a response has turns of others too); None: all do.
     """
 
     prompt: Ids
@@ -35,6 +37,7 @@ class Example:
     labels: tuple[bool, ...] | None = None
     win_probability: tuple[float, ...] | None = None
     cut: tuple[bool, ...] = ()
+    learned: tuple[NDArray[np.bool_], ...] | None = None
 
     @property
     def num_tokens(self) -> int:

@@ -15,10 +15,11 @@ from truing.data.beside import mismatched_responses, prepare_auxiliary
 from truing.engine import ENGINES
 from truing.engine.adapters import base_of
 from truing.engine.models import load_tokenizer, max_positions
-from truing.errors import ConfigError, NeedsError
+from truing.errors import NeedsError
 from truing.objectives import Objective
 from truing.recipes import parse
-from truing.references.policies import PolicyStart, Reference, each, parse_reference
+from truing.references.fitting import refuse_misfits
+from truing.references.policies import Reference, parse_reference
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def gather(
     refuse_unmet(objective.needs, reference, config)
     reader = reader_of(config)
     prepared = reader.read(
-        _sources(config),
+        sources_of(config),
         objective.needs,
         progress,
         strict=strict,
@@ -146,7 +147,9 @@ def gather(
     )
 
 
-def _sources(config: RunConfig) -> str | list[Source]:
+def sources_of(config: RunConfig) -> str | list[Source]:
+    """The data of a run as `prepare` reads it."""
+    assert config.data is not None, "rounds make their pairs before they train on them"
     if isinstance(config.data, str):
         return config.data
     return [
@@ -190,28 +193,5 @@ def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
         NeedsError: names what is missing.
         ConfigError: a reference that the objective does not read.
     """
-    given = len(each(reference))
     _refuse_preferring_texts(needs, config)
-    if needs.reference != "none" and not given:
-        raise NeedsError(
-            "the objective needs a reference", where=config.objective, fix="leave `reference` out"
-        )
-    if needs.reference == "none" and given and not isinstance(reference, PolicyStart):
-        raise ConfigError(
-            "the objective reads no reference, so `reference` would have no effect",
-            where=config.objective,
-            fix="leave `reference` out",
-        )
-    if needs.references > 1 and given != needs.references:
-        raise NeedsError(
-            f"the objective needs {needs.references} references, and there "
-            f"{'is one' if given == 1 else f'are {given}'}",
-            where=config.objective,
-            fix="set for instance reference=\"several([policy_start(), model(path='other')])\"",
-        )
-    if needs.references <= 1 and given > 1:
-        raise ConfigError(
-            f"the objective reads one reference, and there are {given}",
-            where=config.objective,
-            fix="use mrpo(...), or give one reference",
-        )
+    refuse_misfits(reference, needs, config.objective)

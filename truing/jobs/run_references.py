@@ -17,13 +17,12 @@ from truing.references.join import Rows
 from truing.references.moving import MovingReference
 from truing.references.policies import (
     Frozen,
-    Moving,
     OtherModel,
     PolicyStart,
     Unconditional,
-    each,
     model_of,
     moving_of,
+    standing,
 )
 from truing.references.stored import in_bytes
 
@@ -62,9 +61,7 @@ class RunReferences:
     # ------------------------------------------------------------------ what is asked of whom
     @property
     def _standing(self) -> list[Frozen]:
-        """Each reference, or the start of one that moves."""
-        given = each(self.material.reference)
-        return [PolicyStart() if isinstance(one, Moving) else one for one in given]
+        return standing(self.material.reference)
 
     @property
     def _moves(self) -> int | None:
@@ -134,7 +131,9 @@ class RunReferences:
             model.disable_adapter() if self.config.lora else nullcontext()
         )
         with off:
-            source = self.passes.source(model, kind, PolicyStart(), grown=self._grown(model))
+            source = self.passes.source(
+                model, kind, PolicyStart(), grown=grown_rows(model, self.config.model)
+            )
             tokenizer = self.material.reader.tokenizer
             for i in numbers:
                 self._said[i, ""] = [
@@ -154,11 +153,6 @@ class RunReferences:
                         self.passes.said(source, alone, self.material.examples, tokenizer, name)
                     ]
 
-    def _grown(self, model: Any) -> int:
-        """Rows that the embedding got for the tokenizer's new tokens."""
-        on_disk = load_config(base_of(self.config.model)).get_text_config().vocab_size
-        return max(0, model.config.get_text_config().vocab_size - on_disk)
-
     # ------------------------------------------------------------------ what was said
     def rows(self) -> tuple[Rows, Rows]:
         """Training and held-out rows with everything that was read."""
@@ -174,13 +168,13 @@ class RunReferences:
                 held.append(said.pop(0))
         alone = self._said.get((0, "alone"))
         return (
-            _rows(
+            rows_with(
                 material.examples,
                 train,
                 unconditional=None if alone is None else alone[0].sums,
                 has_partner=material.objective.needs.mismatched_responses,
             ),
-            _rows(material.held, held),
+            rows_with(material.held, held),
         )
 
     @property
@@ -223,8 +217,20 @@ class RunReferences:
         return moving
 
 
-def _rows(examples: Sequence[Any], said: Sequence[Said | None], **others: Any) -> Rows:
-    """Token log-probs where every reference has them, else sums for all."""
+def grown_rows(model: Any, path: str) -> int:
+    """Rows that a model's embedding got, for a tokenizer's new tokens, over what lies at `path`."""
+    on_disk = load_config(base_of(path)).get_text_config().vocab_size
+    return max(0, model.config.get_text_config().vocab_size - on_disk)
+
+
+def rows_with(examples: Sequence[Any], said: Sequence[Said | None], **others: Any) -> Rows:
+    """Rows with token log-probs where every reference has them, else with sums for all.
+
+    Args:
+        examples: the rows.
+        said: what each reference said of them; None for one that moves.
+        others: further fields of `Rows`.
+    """
     known = [one for one in said if one is not None]
     if any(one.tokens is None for one in known):
         return Rows(examples, reference_sums=[one.sums for one in known], **others)

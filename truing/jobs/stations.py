@@ -1,12 +1,12 @@
 """The stations of a training run that hold a model: policy, engine, references, trainer, scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import TrainingArguments
 
@@ -14,22 +14,24 @@ from truing.config import RunConfig
 from truing.core.progress import SILENT, Progress
 from truing.data import Example
 from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine
+from truing.engine.logps import LiveReference
 from truing.engine.models import Numerics
 from truing.evaluation.pairs import evaluate_pairs
+from truing.jobs.drift import kl_numbers
 from truing.jobs.material import RunMaterial
 from truing.jobs.policy import (
     autocast,
-    is_grown,
-    keep_grown_base,
-    load_reference,
+    is_other_than_on_disk,
+    keep_base,
     load_start,
 )
+from truing.jobs.run_references import RunReferences
 from truing.jobs.samples import asked
 from truing.jobs.scoring import Scorer
 from truing.jobs.texts import text_numbers
-from truing.references.fill import fill, fill_unconditional
 from truing.references.join import Rows
-from truing.references.policies import OtherModel, PolicyStart, each
+from truing.references.moving import MovingReference
+from truing.references.policies import Moving, PolicyStart, each
 from truing.responses import Response
 from truing.training.arguments import training_arguments, with_adapters
 from truing.training.execute import StepRunner
@@ -66,8 +68,8 @@ def make_policy(at: Station) -> Any:
     model = load_start(config.model, config, at.num_tokens, at.numerics)
     if config.lora is None:
         return model
-    if is_grown(model, config.model):
-        keep_grown_base(model, Path(config.output))
+    if is_other_than_on_disk(model, config.model):
+        keep_base(model, Path(config.output))
     torch.manual_seed(config.seed)
     return with_adapters(model, **config.lora.model_dump())
 
@@ -97,6 +99,8 @@ class Stations:
         arguments: the Trainer's.
         model: the policy.
         engine: exact on the policy.
+        engine_name: its value of the key `engine`.
+        references: what they say; those that are other models have been read.
         notes: sentences on what was decided for the user.
     """
 
@@ -104,17 +108,22 @@ class Stations:
     arguments: TrainingArguments
     model: Any
     engine: Engine
+    engine_name: str
+    references: RunReferences
     notes: tuple[str, ...]
 
     @classmethod
     def opened(cls, at: Station) -> "Stations":
-        """Load the policy and choose the engine.
+        """Read the references that are other models, then load the policy and choose the engine.
 
         Raises:
             ConfigError: the `trainer` block names a field that there is not.
             ModelError: the policy cannot be loaded, or the engine asked for is not exact on it.
         """
         arguments = _arguments(at)
+        references = RunReferences(at.config, at.material, at.numerics, at.progress)
+        references.check()
+        references.read_others()
         model = make_policy(at)
         model.eval()
         choice = choose_engine(
@@ -124,66 +133,26 @@ class Stations:
             at.material.examples[:8],
             lambda: autocast(at.numerics),
         )
-        return cls(at, arguments, model, choice.engine, (*at.material.summary.notes, choice.note))
+        notes = (*at.material.summary.notes, choice.note)
+        return cls(at, arguments, model, choice.engine, choice.name, references, notes)
 
     def rows(self) -> tuple[Rows, Rows]:
-        """Training and held-out rows with what the references say; their models are dropped."""
-        material = self.at.material
-        needs = material.objective.needs
-        references = each(material.reference)
-        has_partner = needs.mismatched_responses
-        train: list[list[np.ndarray]] = []
-        held: list[list[np.ndarray]] = []
-        alone = None
-        for number, reference in enumerate(references):
-            with self._reference(reference) as (model, engine), autocast(self.at.numerics):
-                of = "" if len(references) == 1 else f" {number + 1}"
-                if needs.reference != "none":
-                    train.append(self._fill(model, engine, material.examples, f"reference{of}"))
-                if material.held:
-                    held.append(
-                        self._fill(model, engine, material.held, f"reference{of}, held out")
-                    )
-                if needs.unconditional_reference and number == 0:
-                    begin = _begin_token(material.reader.tokenizer)
-                    alone = fill_unconditional(
-                        model, material.examples, begin, engine, self.at.progress
-                    )
-        return Rows(material.examples, train, alone, has_partner), Rows(material.held, held)
-
-    @contextmanager
-    def _reference(self, reference: PolicyStart | OtherModel) -> Iterator[tuple[Any, Engine]]:
-        """The reference's model and an engine that is exact on it."""
-        if isinstance(reference, PolicyStart):
-            # The base under fresh adapters is the start: no second copy in memory.
-            off: AbstractContextManager[Any] = (
-                self.model.disable_adapter() if self.at.config.lora else nullcontext()
-            )
-            with off:
-                yield self.model, self.engine
-            return
-        other = load_reference(reference, self.at.config, self.at.num_tokens, self.at.numerics)
-        choice = choose_engine(
-            "auto", other, self.at.config.tokens_per_device, (), lambda: autocast(self.at.numerics)
-        )
-        yield other, choice.engine
-
-    def _fill(
-        self, model: Any, engine: Engine, rows: Sequence[Example], description: str
-    ) -> list[np.ndarray]:
-        model.eval()
-        return fill(model, rows, engine, self.at.progress, description)
+        """Training and held-out rows with what the references say."""
+        self.references.read_start(self.model, self.engine_name)
+        return self.references.rows()
 
     @property
     def wanted(self) -> Wanted:
         """What the objective reads beside log-probs, with the live reference it may need."""
         needs = self.at.material.objective.needs
-        live = self._live() if needs.live_reference else None
+        live = self._reference_beside if needs.live_reference else None
         return Wanted(needs.prompt, needs.vocabulary_statistics, live, bool(needs.heads))
 
     def _live(self) -> Any:
         """Opens a block that yields the reference, for needs that read its whole distribution."""
-        if self.at.config.lora:
+        if self.moving is not None:
+            return self.moving.opened
+        if self.at.config.lora and self.references.is_start:
 
             @contextmanager
             def adapters_off() -> Iterator[Any]:
@@ -191,32 +160,46 @@ class Stations:
                     yield self.model
 
             return adapters_off
-        config = self.at.config
-        reference = load_reference(
-            each(self.at.material.reference)[0], config, self.at.num_tokens, self.at.numerics
-        )
+        reference = self.references.beside(self.at.num_tokens)
         return lambda: nullcontext(reference)
 
     def trainer(self, rows: Rows, held: Rows, *, is_fresh: bool) -> PreferenceTrainer:
         """The trainer with its material; `is_fresh` where the weights are the start's."""
         config, material = self.at.config, self.at.material
-        wanted = self.wanted
+        wanted, moving = self.wanted, self.moving
+        heads = self._heads()  # after the moving reference: heads are no part of it
         return PreferenceTrainer(
             model=self.model,
             args=self.arguments,
             processing_class=material.reader.tokenizer,
             # The rows come from `evaluator`; the Trainer only wants to see that there are some.
             eval_dataset=material.held or None,  # type: ignore[arg-type]
-            runner=StepRunner(material.objective, self.engine, wanted, self._heads()),
+            runner=StepRunner(
+                material.objective,
+                self.engine,
+                wanted,
+                heads,
+                None if moving is None else moving.opened,
+            ),
             material=Material(
                 rows,
                 {name: Rows(examples) for name, examples in material.auxiliary.items()},
                 config.pairs_per_step,
                 config.shuffle,
                 self._start_tolerance() if is_fresh else None,
+                self.references.judged if is_fresh else {},
+                len(each(material.reference)),
             ),
+            moving=moving,
             evaluator=lambda policy: _numbers(self.evaluation(policy, held, progress=SILENT)),
+            kl_limit=config.checks.kl,
+            say=self.at.progress.note,
         )
+
+    @cached_property
+    def moving(self) -> MovingReference | None:
+        """The reference that follows the policy; made before the first step."""
+        return self.references.moving(self.model)
 
     def _heads(self) -> ScalarHeads | None:
         needs = self.at.material.objective.needs
@@ -237,15 +220,20 @@ class Stations:
     def sampled(self, description: str) -> list[Response]:
         """What the policy says now to the held-out prompts that are asked."""
         with autocast(self.at.numerics):
-            return asked(
-                self.model,
-                self.at.material.reader.tokenizer,
-                self.sample_rows,
-                room=self.at.material.reader.max_length,
-                seed=self.at.config.seed,
-                progress=self.at.progress,
-                description=description,
-            )
+            return self._asked(self.model, self.sample_rows, self.at.progress, description)
+
+    def _asked(
+        self, policy: Any, rows: Sequence[Example], progress: Progress, description: str
+    ) -> list[Response]:
+        return asked(
+            policy,
+            self.at.material.reader.tokenizer,
+            rows,
+            room=self.at.material.reader.max_length,
+            seed=self.at.config.seed,
+            progress=progress,
+            description=description,
+        )
 
     def _start_tolerance(self) -> float | None:
         """How far from 0 the log-ratios may be at step 0; None: nothing to check."""
@@ -253,7 +241,7 @@ class Stations:
         applies = (
             self.at.config.checks.start
             and self.at.material.objective.needs.reference != "none"
-            and isinstance(references[0], PolicyStart)
+            and isinstance(references[0], PolicyStart | Moving)
         )
         if not applies:
             return None
@@ -279,7 +267,19 @@ class Stations:
                 return text_numbers(policy, self.engine, held, shown)
             scorer = Scorer(self.at.material.objective, self.engine, self.wanted)
             table = scorer.table(policy, held, shown)
-        return evaluate_pairs(table).to_json()
+            return {**evaluate_pairs(table).to_json(), **self._drift(policy)}
+
+    def _drift(self, policy: Any) -> Mapping[str, Any]:
+        """KL to the reference over what the policy says; empty where nobody asked for it."""
+        if self.at.config.checks.kl is None:
+            return {}
+        rows = self.sample_rows
+        said = self._asked(policy, rows, SILENT, "KL to the reference")
+        return kl_numbers(policy, self._reference_beside, self.engine, rows, said)
+
+    @cached_property
+    def _reference_beside(self) -> LiveReference:
+        return self._live()
 
 
 def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -287,9 +287,3 @@ def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: float(value) for key, value in evaluation.items() if isinstance(value, int | float)
     }
-
-
-def _begin_token(tokenizer: Any) -> int:
-    """What stands where a prompt would be: the begin token, or the end token without one."""
-    begin = tokenizer.bos_token_id
-    return int(tokenizer.eos_token_id if begin is None else begin)

@@ -1,7 +1,8 @@
 """The engine's log-probs and the references' joined to what an objective sees."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +37,11 @@ class PreferenceRow(TokenRow, Protocol):
         ...
 
     @property
+    def learned(self) -> tuple[np.ndarray, ...] | None:
+        """One mask a response, true on the tokens that carry loss; None: all do."""
+        ...
+
+    @property
     def row_id(self) -> int:
         """64-bit hash of the row's content and occurrence."""
         ...
@@ -47,15 +53,19 @@ class Rows:
 
     Args:
         examples: as token ids.
-        references: for each reference, one array of token log-probs a row (see `fill`).
+        references: for each reference, one array of token log-probs a row (see `fill`); None for
+            one that moves and is computed at each step.
         unconditional: one array of sums a row, (K,) nats; None where nobody reads it.
         has_partner: the last response of each row is another prompt's.
+        reference_sums: for each reference, one array of sums a row, (K,) nats, where some
+            reference has another tokenizer; `references` is then empty.
     """
 
     examples: Sequence[PreferenceRow]
-    references: Sequence[Sequence[np.ndarray]] = ()
+    references: Sequence[Sequence[np.ndarray] | None] = ()
     unconditional: Sequence[np.ndarray] | None = None
     has_partner: bool = False
+    reference_sums: Sequence[Sequence[np.ndarray]] = ()
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -63,13 +73,22 @@ class Rows:
 
     def at(self, indices: Sequence[int]) -> "Rows":
         """Some of the rows, in this order."""
-        few = self.unconditional
+
+        def some(values: Sequence[np.ndarray] | None) -> list[np.ndarray] | None:
+            return None if values is None else [values[i] for i in indices]
+
         return Rows(
             [self.examples[i] for i in indices],
-            [[reference[i] for i in indices] for reference in self.references],
-            None if few is None else [few[i] for i in indices],
+            [some(reference) for reference in self.references],
+            some(self.unconditional),
             self.has_partner,
+            [[sums[i] for i in indices] for sums in self.reference_sums],
         )
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether some reference was read."""
+        return bool(self.references or self.reference_sums)
 
     @property
     def tokens(self) -> int:
@@ -77,24 +96,40 @@ class Rows:
         return sum(len(row.prompt) + sum(map(len, row.responses)) for row in self.examples)
 
 
-def join(policy: TokenLogps, rows: Rows, *, context: BatchContext | None, state: State) -> View:
-    """A view of these rows.
+def join(
+    policy: TokenLogps,
+    rows: Rows,
+    *,
+    context: BatchContext | None,
+    state: State,
+    moving: Tensor | None = None,
+) -> View:
+    """A view of these rows; tokens that carry no loss are left out of it.
+
+    The engine and the references know every token of a response; those of other speakers inside
+    it (a user's or a tool's turn) are context, and no part of the objective sees them.
 
     Args:
         policy: the engine's log-probs of exactly these rows.
         rows: in the same order.
         context: the optimizer step around them; None: they are a step of their own.
         state: running scalars before this step.
+        moving: token log-probs, (M,), of the reference that moves, where there is one.
     """
     like, examples = policy.logps, rows.examples
-    stacked = [torch.from_numpy(np.concatenate(reference)) for reference in rows.references]
+    stacked = _references(rows, like, moving)
+    kept = _learned(examples)
+    if kept is not None:
+        policy = _only(policy, kept.to(like.device))
+        stacked = [reference[kept.to(like.device)] for reference in stacked]
     alone = None if rows.unconditional is None else np.concatenate(rows.unconditional)
     return View(
         policy=policy.logps,
         response=policy.response,
         group=policy.group,
         pairs=_pairs(examples).to(like.device),
-        references=torch.stack(stacked).to(like) if stacked else None,
+        references=torch.stack(stacked) if stacked else None,
+        reference_sums=_sums(rows, like),
         unconditional=None if alone is None else torch.from_numpy(alone).to(like),
         scores=_numbers([row.scores for row in examples], like),
         labels=_labels(examples, like.device),
@@ -106,6 +141,51 @@ def join(policy: TokenLogps, rows: Rows, *, context: BatchContext | None, state:
         row_ids=torch.tensor([row.row_id for row in examples], device=like.device),
         state=state,
         context=context,
+    )
+
+
+def _references(rows: Rows, like: Tensor, moving: Tensor | None) -> list[Tensor]:
+    """Token log-probs of each reference, (M,) each; of the one that moves, only where it is given.
+
+    A view without it serves to count.
+    """
+    if moving is None and any(reference is None for reference in rows.references):
+        return []
+    found = []
+    for reference in rows.references:
+        if reference is None:
+            assert moving is not None, "the reference that moves was not computed"
+            found.append(moving.detach().to(like))
+        else:
+            found.append(torch.from_numpy(np.concatenate(reference)).to(like))
+    return found
+
+
+def _sums(rows: Rows, like: Tensor) -> Tensor | None:
+    if not rows.reference_sums:
+        return None
+    stacked = [torch.from_numpy(np.concatenate(sums)) for sums in rows.reference_sums]
+    return torch.stack(stacked).to(like)
+
+
+def _learned(rows: Sequence[PreferenceRow]) -> Tensor | None:
+    """True on the response tokens that carry loss, (M,); None where all do."""
+    if all(row.learned is None for row in rows):
+        return None
+    masks = [
+        mask
+        for row in rows
+        for mask in row.learned or [np.ones(len(r), dtype=np.bool_) for r in row.responses]
+    ]
+    return torch.from_numpy(np.concatenate(masks))
+
+
+def _only(policy: TokenLogps, kept: Tensor) -> TokenLogps:
+    return replace(
+        policy,
+        logps=policy.logps[kept],
+        response=policy.response[kept],
+        statistics=MappingProxyType({n: v[kept] for n, v in policy.statistics.items()}),
     )
 
 

@@ -213,6 +213,11 @@ def moving_of(reference: Reference) -> tuple[int, Moving] | None:
     return found[0] if found else None
 
 
+def standing(reference: Reference) -> list[Frozen]:
+    """Each reference, and for one that moves its start: what held-out rows are held against."""
+    return [PolicyStart() if isinstance(one, Moving) else one for one in each(reference)]
+
+
 def model_of(reference: Frozen) -> PolicyStart | OtherModel:
     """The model behind a reference that stands still."""
     return reference.reference if isinstance(reference, Unconditional) else reference
