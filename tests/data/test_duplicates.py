@@ -5,6 +5,7 @@ import pytest
 from truing.data import read_rows
 from truing.data.duplicates import (
     NEAR,
+    asked,
     contamination,
     contradictions,
     distinct,
@@ -70,7 +71,7 @@ def test_test_prompts_in_training_are_found_exactly_and_nearly():
 def test_rows_without_a_prompt_are_compared_by_their_responses():
     one = [{"prompt": "", "chosen": "The cat sat.", "rejected": "The cat sit."}]
     assert len(distinct(read_rows([*one, *one]))) == 1
-    assert list(distinct(read_rows(one))) == ["the cat sat. the cat sit."]
+    assert [asked(row) for row in read_rows(one)] == ["the cat sat. the cat sit."]
 
 
 def test_the_shared_sets_hold_what_their_readmes_count(shared):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from truing.core import Needs
 from truing.errors import ConfigError
 from truing.jobs.inspect import InspectReport, inspect, write_html
 from truing.jobs.inspect_measures import histogram, label_bias, length_bias, pairs_of, spread
@@ -135,7 +136,8 @@ def test_the_offset_of_odpo_is_forecast_for_each_scale():
     assert offsets["log"]["undefined"] == 0.25
     assert offsets["log"]["negative"] == pytest.approx(1 / 3)
     assert offsets["identity"]["undefined"] == 0
-    assert offsets["logratio"]["undefined"] == 0.25
+    # A score below zero in one, no higher score in another.
+    assert offsets["logratio"]["undefined"] == 0.5
     assert offsets["logratio"]["max"] == pytest.approx(np.log(3))
 
 
@@ -234,8 +236,8 @@ def test_a_spread_of_nothing_is_nothing():
 
 
 def test_bias_of_no_pairs_is_nothing():
-    assert length_bias(pairs_of([], [])) == {}
-    assert label_bias([], []) == {"desirable": 0, "undesirable": 0}
+    assert length_bias(pairs_of([])) == {}
+    assert label_bias([]) == {"desirable": 0, "undesirable": 0}
 
 
 def test_margins_say_how_each_form_of_the_reward_follows_length(shared):
@@ -247,7 +249,7 @@ def test_margins_say_how_each_form_of_the_reward_follows_length(shared):
     )
     assert report.margins["rows"] == 12
     names = [form["name"] for form in report.margins["forms"]]
-    assert names == ["sum (DPO)", "same number of tokens (SamPO)", "mean"]
+    assert names == ["sum (DPO)", "same number of tokens (SamPO)", "mean (averaged)"]
     assert report.margins["recommendation"]
 
 
@@ -269,3 +271,39 @@ def test_margins_are_the_sums_and_means_of_the_given_log_ratios():
 def test_rows_without_a_prompt_each_count_for_the_interval(shared):
     bias = inspect(shared / "data/preferences/blimp/test.jsonl").bias
     assert bias["longer_wins_low"] < bias["longer_wins"] < bias["longer_wins_high"]
+
+
+def test_of_several_turns_the_learned_tokens_count(shared):
+    def chat(*texts):
+        roles = ("assistant", "user")
+        return [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"Question {i}?"}],
+            "chosen": chat("Yes.", "Are you sure? " * 50, "Yes."),
+            "rejected": chat("No, I do not think so."),
+        }
+        for i in range(20)
+    ]
+    assert inspect(rows).bias["difference"] == len("Yes.\nYes.") - len("No, I do not think so.")
+    folder = shared / "data/tokenizers/smollm2-chatml"
+    report = inspect(rows, model=folder, max_length=200)
+    assert report.template["several_turns"]["count"] == 20
+    assert report.lengths["chosen"]["max"] == 6
+    assert inspect(rows, model=folder, loss_turns="last").lengths["chosen"]["max"] == 3
+    # The limit counts every token, learned or not.
+    [forecast] = [row for row in report.truncation if row["max_length"] == 200]
+    assert forecast["rows_over"] == 20
+
+
+def test_margins_are_of_the_pairs_with_the_smallest_ids(shared):
+    from truing.data import read_rows
+    from truing.jobs.inspect_rows import Survey
+
+    rows = list(read_rows(shared / "data/preferences/imdb-sentiment/train.jsonl"))
+    survey = Survey(None, Needs(), num_kept=7, longest_kept=10_000)
+    for start in range(0, len(rows), 13):
+        survey.add(rows[start : start + 13])
+    assert survey.smallest_ids() == sorted(rows, key=lambda row: row.row_id)[:7]
+    assert len(survey.facts) == len(rows)

@@ -280,8 +280,9 @@ def test_a_mismatched_response_stays_within_the_limit(gpt2):
     rows = [unpaired(True, " b" * 30, prompt="x"), unpaired(False, " c", prompt="y " * 30)]
     examples = prepare(rows, gpt2, max_length=40).examples
     responses = mismatched_responses(examples, seed=0, max_length=40)
-    assert [len(r) for r in responses] == [2, 40 - len(examples[1].prompt)]
-    assert np.array_equal(responses[0], examples[1].responses[0])
+    assert [len(ids) for ids, _ in responses] == [2, 40 - len(examples[1].prompt)]
+    assert [mask.all() for _, mask in responses] == [True, True]
+    assert np.array_equal(responses[0][0], examples[1].responses[0])
 
 
 def test_one_prompt_alone_has_no_partner(gpt2):

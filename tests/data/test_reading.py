@@ -330,11 +330,23 @@ def test_random_bytes_are_read_or_refused_and_never_a_crash(tmp_path_factory, co
         list(read_rows(path))
 
 
-def test_another_s_turn_inside_a_response_is_refused():
+def test_a_response_may_hold_turns_of_others_between_the_assistants():
     response = [says("Look it up"), {"role": "tool", "content": "42"}, says("42")]
-    row = {"prompt": [user("What?")], "chosen": response, "rejected": [says("43")]}
-    with pytest.raises(RowError, match="turn 2 of the response is the tool's"):
-        only(row)
+    row = only({"prompt": [user("What?")], "chosen": response, "rejected": [says("43")]})
+    assert [turn.role for turn in row.responses[0]] == ["assistant", "tool", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        ([says("a"), {"role": "tool", "content": "b"}], "turn 2 of the response is the tool's"),
+        ([user("a"), says("b")], "turn 1 of the response is the user's"),
+        ([says("a"), {"role": "system", "content": "b"}, says("c")], "turn 2 .* a system turn"),
+    ],
+)
+def test_a_response_begins_and_ends_with_the_assistant_and_has_no_system_turn(response, words):
+    with pytest.raises(RowError, match=words):
+        only({"prompt": [user("What?")], "chosen": response, "rejected": [says("43")]})
 
 
 def test_shared_turns_of_an_agent_go_into_the_prompt_and_the_last_is_learned():
@@ -342,3 +354,20 @@ def test_shared_turns_of_an_agent_go_into_the_prompt_and_the_last_is_learned():
     row = only({"chosen": [*start, says("42")], "rejected": [*start, says("43")]})
     assert len(row.prompt) == 3
     assert row.responses[0] == (Message("assistant", "42"),)
+
+
+def test_null_fields_that_a_table_puts_into_turns_count_as_not_there(tmp_path):
+    import datasets
+    from pyarrow import Table, parquet
+
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "look", "id": "1"}]}
+    rows = [
+        {"prompt": [user("a")], "chosen": [call], "rejected": [says("b")]},
+        {"prompt": [user("c")], "chosen": [says("d")], "rejected": [says("e")]},
+    ]
+    parquet.write_table(Table.from_pylist(rows), tmp_path / "rows.parquet")
+    expected = list(read_rows(rows))
+    for data in (tmp_path / "rows.parquet", datasets.Dataset.from_list(rows)):
+        found = list(read_rows(data))
+        assert [row.id for row in found] == [row.id for row in expected]
+        assert found[1].responses[0] == (Message("assistant", "d"),)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truing.data import Tokeniser, prepare, read_rows
-from truing.data.tokenise import common_length
+from truing.data.implicit import shared_start
 from truing.errors import ModelError, RowError
 
 PLAIN = ["gpt2", "smollm2-chatml", "mistral-v1", "tok512-chatml", "stories260K"]
@@ -233,7 +233,7 @@ def test_any_text_comes_back_from_its_tokens(name, tokenizer):
 
 @given(st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
 def test_the_common_length_is_the_longest_shared_start(one, other):
-    n = common_length(one, other)
+    n = shared_start(one, other)
     assert one[:n] == other[:n]
     assert n == min(len(one), len(other)) or one[n] != other[n]
 

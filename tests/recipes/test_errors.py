@@ -167,3 +167,8 @@ def test_negative_scores_have_no_log_ratio():
     with pytest.raises(NeedsError) as caught:
         parse("odpo(scale='logratio')")(with_scores(-1.0, -2.0))
     assert caught.value.fix
+
+
+def test_a_log_ratio_of_tied_or_reversed_scores_is_refused_as_the_log_is():
+    with pytest.raises(NeedsError, match="no higher score"):
+        parse("odpo(scale='logratio')")(with_scores(1.0, 2.0))

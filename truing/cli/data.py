@@ -20,7 +20,13 @@ def inspect(
     test: Annotated[str | None, typer.Option(help="Held-out rows, to look for overlap.")] = None,
     objective: Annotated[str | None, typer.Option(help="Judge the rows by what it needs.")] = None,
     max_length: Annotated[int | None, typer.Option(min=2, help="Limit to judge by.")] = None,
+    loss_turns: Annotated[
+        Literal["all", "last"], typer.Option(help="What is learned of several turns.")
+    ] = "all",
     margins: Annotated[int, typer.Option(min=0, help="Score so many rows with the model.")] = 0,
+    reference: Annotated[
+        str | None, typer.Option(help="For margins: a model to take log-ratios to.")
+    ] = None,
     column: Columns = None,
     html: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Worth a look is a failure.")] = False,
@@ -37,7 +43,9 @@ def inspect(
         test=test,
         objective=objective,
         max_length=max_length,
+        loss_turns=loss_turns,
         margins=margins,
+        reference=reference,
         columns=mapping(column),
         strict=strict,
     )

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truing.cli import console
+from truing.cli.show_inspection import brief_of, show_report
 from truing.errors import ConfigError
 
 if TYPE_CHECKING:
     from truing.core.progress import Progress
     from truing.jobs.convert import Written
-    from truing.jobs.inspect import InspectReport
 
 
 def mapping(columns: Sequence[str] | None) -> dict[str, str] | None:
@@ -37,39 +37,10 @@ def show_inspection(source: str, *, html: Path | None, as_json: bool, **settings
     if as_json:
         console.show_json({**report.to_json(), "page": None if page is None else str(page)})
     else:
-        _show_report(report)
+        show_report(report)
         if page is not None:
             console.show(str(page))
     return report.exit_code
-
-
-def _show_report(report: "InspectReport") -> None:
-    rows = [(name.replace("_", " "), _brief(value)) for name, value in report.counts.items()]
-    if rows:
-        console.show_table(report.source, ("rows", "number"), rows)
-    lengths = [
-        (name, *(_brief(spread.get(key)) for key in ("count", "mean", "median", "max")))
-        for name, spread in report.lengths.items()
-        if isinstance(spread, dict)
-    ]
-    if lengths:
-        columns = (f"lengths, {report.unit}", "count", "mean", "median", "longest")
-        console.show_table("", columns, lengths)
-    for finding in report.findings:
-        console.show(f"{finding.level}: {finding.what}")
-        if finding.fix and finding.level != "note":
-            console.show(f"  fix: {finding.fix}")
-    console.show(report.verdict_line)
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        if "count" in value:
-            return str(value["count"])
-        return ", ".join(f"{key} {_brief(inner)}" for key, inner in value.items())
-    return "" if value is None else str(value)
 
 
 def show_written(job: "Callable[[Progress], Written]", *, as_json: bool) -> None:
@@ -80,7 +51,7 @@ def show_written(job: "Callable[[Progress], Written]", *, as_json: bool) -> None
     if as_json:
         console.show_json(plain)
         return
-    rows = [(name.replace("_", " "), _brief(value)) for name, value in plain.items()]
+    rows = [(name.replace("_", " "), brief_of(value)) for name, value in plain.items()]
     console.show_table("", ("written", ""), rows)
 
 

@@ -12,6 +12,7 @@ from truing.data.examples import Example, Ids
 from truing.data.limits import Truncation
 from truing.data.preparation import Prepared, prepare
 from truing.data.sources import Data
+from truing.data.turns import LossTurns, Mask
 from truing.errors import ConfigError, NeedsError
 
 
@@ -41,11 +42,14 @@ def partners(examples: Sequence[Example], seed: int) -> NDArray[np.int64]:
     return result
 
 
-def mismatched_responses(examples: Sequence[Example], *, seed: int, max_length: int) -> list[Ids]:
-    """For each row the token ids of a response that belongs to another prompt.
+def mismatched_responses(
+    examples: Sequence[Example], *, seed: int, max_length: int
+) -> list[tuple[Ids, Mask]]:
+    """For each row the token ids of a response that belongs to another prompt, and its mask.
 
     Of a partner with several responses a hash says which. Where prompt and response together
-    would pass `max_length`, the end of the response is cut; one token stays at least.
+    would pass `max_length`, the end of the response is cut; one token stays at least. The mask is
+    true on the tokens that carry loss.
 
     Raises:
         NeedsError: all prompts are the same.
@@ -53,9 +57,14 @@ def mismatched_responses(examples: Sequence[Example], *, seed: int, max_length: 
     chosen = []
     hashes = _hashed(examples, seed)
     for example, partner, hashed in zip(examples, partners(examples, seed), hashes, strict=True):
-        responses = examples[int(partner)].responses
-        response = responses[int(hashed) % len(responses)]
-        chosen.append(response[: max(1, max_length - len(example.prompt))])
+        other = examples[int(partner)]
+        number = int(hashed) % len(other.responses)
+        room = max(1, max_length - len(example.prompt))
+        response = other.responses[number][:room]
+        mask = np.ones(len(response), dtype=np.bool_)
+        if other.learned is not None and other.learned[number][:room].any():
+            mask = other.learned[number][:room]
+        chosen.append((response, mask))
     return chosen
 
 
@@ -75,13 +84,14 @@ def prepare_auxiliary(
     *,
     max_length: int,
     truncation: Truncation = "cut",
+    loss_turns: LossTurns = "all",
     columns: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Prepared]:
     """The named sources that an objective draws from in the same step, each as examples.
 
     A source holds rows of `text` (learned whole, after the begin token), of `prompt` and
-    `completion`, conversations whose last turn is learned, or any kind of preference rows.
+    `completion`, conversations of which `loss_turns` are learned, or any kind of preference rows.
 
     Raises:
         NeedsError: the objective names a source that is not given.
@@ -106,6 +116,7 @@ def prepare_auxiliary(
             tokenizer,
             max_length=max_length,
             truncation=truncation,
+            loss_turns=loss_turns,
             columns=columns,
             is_auxiliary=True,
             progress=progress,

@@ -6,16 +6,18 @@ the word 3-grams of prompts. Rows without a prompt are compared by their respons
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
 
 from truing.core.progress import SILENT, Progress
-from truing.data.rows import Row, Speech, text_of
-from truing.data.signal import order_of
+from truing.data.rows import Kind, Row, text_of
+from truing.data.signal import Judged, order_of
 from truing.data.where import Where
 
 NEAR = 0.8
@@ -57,7 +59,41 @@ class Twin:
     similarity: float
 
 
-def repeats(rows: Iterable[Row]) -> list[tuple[Where, Where]]:
+class Said(Judged, Protocol):
+    """A row, or what is left of one when its texts are hashes: equality is all that is asked."""
+
+    @property
+    def where(self) -> Where:
+        """File and row."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """Of the row."""
+        ...
+
+    @property
+    def id(self) -> int:
+        """Hash of the content."""
+        ...
+
+    @property
+    def prompt(self) -> Hashable:
+        """The prompt, or its hash."""
+        ...
+
+    @property
+    def responses(self) -> tuple[Hashable, ...]:
+        """The responses, or their hashes."""
+        ...
+
+    @property
+    def label(self) -> bool | None:
+        """Of an unpaired row."""
+        ...
+
+
+def repeats(rows: Iterable[Said]) -> list[tuple[Where, Where]]:
     """Rows that say the same as an earlier one (scores aside), each with the first of its kind."""
     first: dict[int, Where] = {}
     found = []
@@ -68,10 +104,10 @@ def repeats(rows: Iterable[Row]) -> list[tuple[Where, Where]]:
     return found
 
 
-def contradictions(rows: Iterable[Row]) -> list[Contradiction]:
+def contradictions(rows: Iterable[Said]) -> list[Contradiction]:
     """Pairs that stand in both orders, and responses with both labels or with two scores."""
-    ordered: dict[tuple[Speech, Speech, Speech], Where] = {}
-    labelled: dict[tuple[Speech, Speech, bool], Where] = {}
+    ordered: dict[tuple[Hashable, Hashable, Hashable], Where] = {}
+    labelled: dict[tuple[Hashable, Hashable, bool], Where] = {}
     found: list[Contradiction] = []
     for row in rows:
         if row.kind == "pair":
@@ -90,9 +126,9 @@ def contradictions(rows: Iterable[Row]) -> list[Contradiction]:
     return found
 
 
-def _is_divided(row: Row) -> bool:
+def _is_divided(row: Said) -> bool:
     order = order_of(row) or ()
-    scores: dict[Speech, set[float]] = defaultdict(set)
+    scores: dict[Hashable, set[float]] = defaultdict(set)
     for response, score in zip(row.responses, order, strict=False):
         scores[response].add(score)
     return any(len(values) > 1 for values in scores.values())
@@ -112,46 +148,75 @@ def asked(row: Row) -> str:
     return " ".join(text.casefold().split())
 
 
-def distinct(rows: Iterable[Row]) -> dict[str, Where]:
+class Texts:
+    """Distinct texts that are asked: of each a key, a sketch, and the first row with it.
+
+    The texts themselves are not kept.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, Where] = {}
+        self._sketches: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[tuple[bytes, Where, Any]]:
+        """Key, first row and sketch of each text, in the order in which they came."""
+        for (key, where), sketch in zip(self._places.items(), self._sketches, strict=True):
+            yield key, where, sketch
+
+    def add(self, row: Row) -> None:
+        """What one more row is about."""
+        self.put(asked(row), row.where)
+
+    def put(self, text: str, where: Where) -> None:
+        """One more text."""
+        key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+        if key not in self._places:
+            self._places[key] = where
+            self._sketches.append(_sketch(text))
+
+    def place(self, key: bytes) -> Where | None:
+        """The first row with the text of this key."""
+        return self._places.get(key)
+
+
+def distinct(rows: Iterable[Row]) -> Texts:
     """Each text that is asked, and the first row with it."""
-    texts: dict[str, Where] = {}
+    texts = Texts()
     for row in rows:
-        texts.setdefault(asked(row), row.where)
+        texts.add(row)
     return texts
 
 
-def near_duplicates(texts: dict[str, Where], *, progress: Progress = SILENT) -> list[Twin]:
+def near_duplicates(texts: Texts, *, progress: Progress = SILENT) -> list[Twin]:
     """Texts of one set that are nearly the same as an earlier one; each with its nearest."""
     index = _Index()
     found = []
-    with progress.task(total=len(texts), description="near-duplicates") as task:
-        for text, where in texts.items():
-            sketch = _sketch(text)
-            nearest = index.nearest(sketch)
-            if nearest is not None:
-                found.append(Twin(nearest[0], where, nearest[1]))
-            index.add(sketch, where)
-            task.advance()
+    for _, where, sketch in progress.track(texts, total=len(texts), description="near-duplicates"):
+        nearest = index.nearest(sketch)
+        if nearest is not None:
+            found.append(Twin(nearest[0], where, nearest[1]))
+        index.add(sketch, where)
     return found
 
 
-def contamination(
-    train: dict[str, Where], test: dict[str, Where], *, progress: Progress = SILENT
-) -> list[Twin]:
+def contamination(train: Texts, test: Texts, *, progress: Progress = SILENT) -> list[Twin]:
     """Texts of the test set that also stand in the training set, exactly or nearly."""
     index, found = _Index(), []
-    with progress.task(total=len(train) + len(test), description="train against test") as task:
-        for text, where in train.items():
-            index.add(_sketch(text), where)
-            task.advance()
-        for text, where in test.items():
-            if text in train:
-                found.append(Twin(train[text], where, 1.0))
-            else:
-                nearest = index.nearest(_sketch(text))
-                if nearest is not None:
-                    found.append(Twin(nearest[0], where, nearest[1]))
-            task.advance()
+    for _, where, sketch in progress.track(
+        train, total=len(train), description="train against test"
+    ):
+        index.add(sketch, where)
+    for key, where, sketch in test:
+        same = train.place(key)
+        if same is not None:
+            found.append(Twin(same, where, 1.0))
+            continue
+        nearest = index.nearest(sketch)
+        if nearest is not None:
+            found.append(Twin(nearest[0], where, nearest[1]))
     return found
 
 
@@ -177,11 +242,19 @@ class _Index:
 
 
 def _sketch(text: str) -> Any:
+    from datasketch import LeanMinHash
+
+    sketch = _blank_sketch().copy()
+    sketch.update_batch(_grams(text))
+    return LeanMinHash(sketch)
+
+
+@cache
+def _blank_sketch() -> Any:
+    """Of no text; its random permutations are drawn once and shared by all."""
     from datasketch import MinHash
 
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)
-    sketch.update_batch(_grams(text))
-    return sketch
+    return MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)
 
 
 def _grams(text: str) -> list[int]:

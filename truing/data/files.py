@@ -37,7 +37,7 @@ class DataFile:
         read: begins reading from the start; yields records and faults, raises `RowError` for a
             fault of the whole file.
         is_text_only: numbers and flags come as text (CSV).
-        num_rows: where that is known without reading.
+        num_rows: about how many there are, for bars; None where that is not cheap to know.
         notes: what the user should know about how it was read.
     """
 
@@ -74,15 +74,19 @@ def open_file(path: Path, name: str) -> DataFile:
         return DataFile(name, lambda: _csv(opener, name, delimiter), is_text_only=True, notes=notes)
     if suffix == ".json" and _is_document(opener, name):
         return DataFile(name, lambda: _document(opener, name), notes=notes)
-    return DataFile(name, lambda: _lines(opener, name), num_rows=None, notes=notes)
+    size = None if is_gzip else _num_lines(path)
+    return DataFile(name, lambda: _lines(opener, name), num_rows=size, notes=notes)
 
 
 def in_memory(rows: Iterable[Any], name: str) -> DataFile:
     """Records that a program hands over: a list of mappings, a `datasets.Dataset`, an iterator."""
     size = len(rows) if hasattr(rows, "__len__") else None  # type: ignore[arg-type]
+    is_table = hasattr(rows, "features")  # of `datasets`, which keeps Arrow tables
 
     def read() -> Iterator[Record]:
         for number, value in enumerate(rows, start=1):
+            if is_table:
+                value = {key: without_nulls(cell) for key, cell in value.items()}  # noqa: PLW2901
             yield Record(Where(name, number), value)
 
     return DataFile(name, read, num_rows=size)
@@ -239,9 +243,11 @@ def _table(path: Path, name: str, head: bytes) -> DataFile:
         number = 0
         try:
             for batch in batches():
+                nested = {f.name for f in batch.schema if pa.types.is_nested(f.type)}
                 for value in batch.to_pylist():
                     number += 1
-                    yield Record(Where(name, number), value)
+                    pruned = {key: without_nulls(value[key]) for key in nested}
+                    yield Record(Where(name, number), value | pruned)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise RowError(
                 f"cannot be read as a table after row {number} ({str(error)[:200]})",
@@ -251,6 +257,26 @@ def _table(path: Path, name: str, head: bytes) -> DataFile:
 
     size = _num_rows(path) if head.startswith(_PARQUET) else None
     return DataFile(name, read, num_rows=size)
+
+
+def _num_lines(path: Path) -> int | None:
+    """Newlines of a file, which reading it costs a hundred times as much as counting them."""
+    try:
+        with path.open("rb") as file:
+            return 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+    except OSError:
+        return None
+
+
+def without_nulls(value: Any) -> Any:
+    """A cell of a table, without the null fields of structures inside it.
+
+    A table gives every structure of a column the same fields, so what one tool call says is null
+    in all others; it was never there.
+    """
+    if isinstance(value, dict):
+        return {key: without_nulls(cell) for key, cell in value.items() if cell is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _num_rows(path: Path) -> int | None:

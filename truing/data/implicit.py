@@ -1,6 +1,7 @@
 """Prompts that stand inside the responses: the common start, cut where a word or a turn begins."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from truing.data.rows import Message, Speech
 from truing.data.where import CellError
@@ -62,7 +63,17 @@ def common_turns(responses: Sequence[Speech]) -> tuple[tuple[Message, ...], list
     return first[:shared], [conversation[shared:] for conversation in conversations]
 
 
-def shared_start(one: str, other: str) -> int:
-    """How many characters both texts begin with."""
-    differs = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(differs, min(len(one), len(other)))
+def shared_start(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """How many characters (or token ids) both begin with."""
+    most = min(len(one), len(other))
+    if one[:most] == other[:most]:
+        return most
+    # Both begin with `low` of the same, and not with `most`: the middle says which half to look in.
+    low = 0
+    while most - low > 1:
+        middle = (low + most) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            most = middle
+    return low

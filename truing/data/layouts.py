@@ -68,7 +68,7 @@ def _checked(prompt: Speech, responses: Sequence[Speech], columns: Sequence[str]
     """One kind within a row; who speaks last in a prompt, and who speaks in a response.
 
     The rule: a prompt ends with a user's (or a tool's) turn, a system turn stands first, and a
-    response is the assistant's alone. Any other order is the chat template's to refuse.
+    response begins and ends with the assistant. Any other order is the chat template's to refuse.
     """
     kinds = {isinstance(speech, str) for speech in (prompt, *responses)}
     if len(kinds) > 1:
@@ -112,12 +112,11 @@ def _check_response(response: Sequence[Message], column: str) -> None:
                 fix="a response begins and ends with the assistant",
             )
     for number, turn in enumerate(response, start=1):
-        if turn.role != "assistant":
+        if turn.role in {"system", "developer"}:
             raise CellError(
-                f"turn {number} of the response is the {turn.role}'s, between the assistant's; "
-                "its words would be learned as if the model had said them",
+                f"turn {number} of the response is a {turn.role} turn; it may only stand first",
                 column=column,
-                fix="put the turns that all responses share into the prompt; the last is learned",
+                fix="put it at the start of the prompt, or write it as a user's turn",
             )
 
 
@@ -203,7 +202,10 @@ def _ranking(cells: Cells, where: Where) -> Row:
 
 
 def _last_turn(column: str, label: str | None) -> Callable[[Cells, Where], Row]:
-    """A whole conversation whose last turn is judged (or, without a label, learned)."""
+    """A whole conversation whose last turn is judged.
+
+    Without a label nothing is judged, and the response begins with the assistant's first turn.
+    """
 
     def read(cells: Cells, where: Where) -> Row:
         turns = _sharegpt(cells, column)
@@ -213,7 +215,11 @@ def _last_turn(column: str, label: str | None) -> Callable[[Cells, Where], Row]:
                 column=cells.name(column),
                 fix="end each conversation with the assistant's turn that is judged",
             )
-        prompt, response = turns[:-1], turns[-1:]
+        border = len(turns) - 1
+        if label is None:
+            first = (i for i, t in enumerate(turns[1:], 1) if t.role == "assistant")
+            border = next(first, border)
+        prompt, response = turns[:border], turns[border:]
         _checked(prompt, (response,), [cells.name(column)] * 2)
         flag = None if label is None else cells.flag(label)
         return Row(prompt, (response,), "unpaired", where, label=flag, tools=_tools(cells))

@@ -22,6 +22,7 @@ from truing.data.sources import Data
 from truing.data.summary import DataSummary, Tallies, left_out_sentences, sentences
 from truing.data.table import Collector, ExampleTable
 from truing.data.tokenise import TokenisedRow, Tokeniser
+from truing.data.turns import LOSS_TURNS, LossTurns, Mask
 from truing.data.where import Fault, refusal
 from truing.errors import ConfigError, RowError
 
@@ -44,6 +45,7 @@ def prepare(
     *,
     max_length: int,
     truncation: Truncation = "drop",
+    loss_turns: LossTurns = "all",
     needs: Needs = _NOTHING,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -59,6 +61,8 @@ def prepare(
         max_length: tokens of a prompt with its longest response, end token included.
         truncation: of rows over that limit: leave them out (`drop`), shorten the prompt to its
             end or start (`keep_end`, `keep_start`), or `cut` the responses.
+        loss_turns: of a response of several turns: `all` of the assistant's are learned, or the
+            `last` alone; turns of others never are.
         needs: of the objective; a row that has no signal for it is left out and counted.
         columns: our column name -> the name in the file.
         strict: a row without signal or over the limit is an error.
@@ -72,17 +76,24 @@ def prepare(
         ModelError: the tokenizer has no end token, or no chat template for conversations.
         ConfigError: a limit or policy that does not exist.
     """
-    if truncation not in POLICIES or max_length < 2:
+    if truncation not in POLICIES or loss_turns not in LOSS_TURNS or max_length < 2:
         raise ConfigError(
-            f"max_length={max_length}, truncation={truncation!r} cannot be used",
+            f"max_length={max_length}, truncation={truncation!r}, loss_turns={loss_turns!r} "
+            "cannot be used",
             where="data",
-            fix=f"max_length is at least 2, truncation one of {', '.join(POLICIES)}",
+            fix=f"max_length is at least 2, truncation one of {', '.join(POLICIES)}, "
+            f"loss_turns one of {', '.join(LOSS_TURNS)}",
         )
     reader = RowReader(
         source, columns=columns, is_auxiliary=is_auxiliary, skips_bad=skip_bad is not None
     )
     maker = _Maker(
-        Tokeniser(tokenizer), tokenizer.bos_token_id, max_length, truncation, needs, is_auxiliary
+        Tokeniser(tokenizer, loss_turns),
+        tokenizer.bos_token_id,
+        max_length,
+        truncation,
+        needs,
+        is_auxiliary,
     )
     examples, faults = _collected(reader, maker, progress)
     if faults and skip_bad is None:
@@ -183,7 +194,8 @@ class _Maker:
         where = item.row.where
         begin = int(self.begin_id is not None and item.prompt[0] == self.begin_id)
         fitted = fit(item.prompt, item.responses, self.max_length, self.truncation, begin)
-        if fitted is None:
+        masks = None if fitted is None else _masks(item, fitted)
+        if fitted is None or not all(mask.any() for mask in masks or ()):
             lengths = " and ".join(str(len(response)) for response in item.responses[:2])
             more = " ..." if len(item.responses) > 2 else ""
             detail = f"prompt {len(item.prompt)}, responses {lengths}{more} tokens"
@@ -206,6 +218,7 @@ class _Maker:
             labels,
             item.row.win_probability,
             fitted.cut,
+            masks,
         )
 
     def _labels(self, row: Row) -> tuple[bool, ...] | None:
@@ -222,16 +235,27 @@ class _Maker:
         self.sums["responses"] += len(lengths)
         self.sums["prompt_tokens"] += len(fitted.prompt)
         self.sums["response_tokens"] += sum(lengths)
+        if item.learned is not None:
+            self.sums["context"] += sum(int((~mask).sum()) for mask in _masks(item, fitted) or ())
         self.sums["longest"] = max(self.sums["longest"], len(fitted.prompt) + max(lengths))
         facts = {
             "shortened": fitted.lost > 0,
             "moved": item.moved > 0,
             "ends_inside": item.num_ends_inside > 0,
             "end_first": item.end_was_put_first,
+            "several_turns": item.learned is not None,
         }
         for word, is_so in facts.items():
             if is_so:
                 self.tallies.add(word, item.row.where)
+
+
+def _masks(item: TokenisedRow, fitted: Fitted) -> tuple[Mask, ...] | None:
+    """Which tokens carry loss in the responses that are left of a row; None: all."""
+    if item.learned is None:
+        return None
+    both = zip(item.learned, fitted.responses, strict=True)
+    return tuple(mask[: len(response)] for mask, response in both)
 
 
 def _pairs(row: Row, responses: Sequence[np.ndarray]) -> tuple[tuple[int, int], ...]:
@@ -297,6 +321,8 @@ def _finish(
         odd_turns=tallies["odd_turns"],
         ends_inside=tallies["ends_inside"],
         end_first=tallies["end_first"],
+        several_turns=tallies["several_turns"],
+        context_tokens=maker.sums["context"],
         ties=tallies["ties"],
         reversed=tallies["reversals"],
         empty_responses=tallies["empty_responses"],

@@ -95,11 +95,25 @@ def text_of(speech: Speech) -> str:
     return speech if isinstance(speech, str) else "\n".join(turn.content for turn in speech)
 
 
-def is_empty(speech: Speech) -> bool:
-    """Nothing but white space, and no tool is called."""
-    if isinstance(speech, str):
-        return not speech.strip()
-    return all(not turn.content.strip() and not turn.more for turn in speech)
+def speech_id(speech: Speech) -> int:
+    """Signed 64-bit hash of a speech, the same for equal ones."""
+    digest = hashlib.blake2b(_bytes(speech), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def said(response: Speech) -> str:
+    """The assistant's own words in a response, which may hold turns of others."""
+    if isinstance(response, str):
+        return response
+    return text_of(tuple(turn for turn in response if turn.role == "assistant"))
+
+
+def is_empty(response: Speech) -> bool:
+    """The assistant says nothing but white space, and calls no tool."""
+    if isinstance(response, str):
+        return not response.strip()
+    turns = [turn for turn in response if turn.role == "assistant"]
+    return all(not turn.content.strip() and not turn.more for turn in turns)
 
 
 def canonical(value: Mapping[str, Any] | list[Any]) -> str:

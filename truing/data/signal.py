@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from truing.core.needs import Needs, ResponseKind
 from truing.data.rows import Kind, Row, is_empty
@@ -119,7 +120,21 @@ def learned(row: Row) -> Row | None:
     )
 
 
-def order_of(row: Row) -> tuple[float, ...] | None:
+class Judged(Protocol):
+    """Anything that a judge's numbers are known of, one a response."""
+
+    @property
+    def scores(self) -> tuple[float, ...] | None:
+        """A judge's number for each response."""
+        ...
+
+    @property
+    def win_probability(self) -> tuple[float, ...] | None:
+        """A probability for each response."""
+        ...
+
+
+def order_of(row: Judged) -> tuple[float, ...] | None:
     """The numbers that set the responses of a K-wise row apart."""
     return row.scores if row.scores is not None else row.win_probability
 

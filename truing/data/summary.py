@@ -81,6 +81,8 @@ class DataSummary:
         odd_turns: conversations in which one role speaks twice in a row, or the assistant first.
         ends_inside: rows with an end token before the end of a response.
         end_first: rows without a prompt token, to which the end token was put first.
+        several_turns: rows whose responses hold several turns, the assistant's alone learned.
+        context_tokens: tokens of others in these responses, which carry no loss.
         ties: pair rows with equal scores (kept, where the objective needs no order).
         reversed: pair rows whose rejected response has the higher score (kept likewise).
         empty_responses: empty responses that were taken out of K-wise rows.
@@ -108,6 +110,8 @@ class DataSummary:
     odd_turns: Tally = Tally()
     ends_inside: Tally = Tally()
     end_first: Tally = Tally()
+    several_turns: Tally = Tally()
+    context_tokens: int = 0
     ties: Tally = Tally()
     reversed: Tally = Tally()
     empty_responses: Tally = Tally()
@@ -139,6 +143,11 @@ def sentences(summary: DataSummary, *, one_label: str = "") -> tuple[str, ...]:
         (summary.shortened, f"cut to max_length ({summary.lost_tokens} tokens lost)"),
         (summary.ends_inside, "an end token inside a response; the loss goes on behind it"),
         (summary.special, "control texts of the tokenizer inside the text, read as control tokens"),
+        (
+            summary.several_turns,
+            "responses of several turns; only the assistant's are learned "
+            f"({summary.context_tokens} tokens between them carry no loss)",
+        ),
         (summary.odd_turns, "an unusual order of turns, which the chat template took"),
         (summary.reversed, "the rejected response has the higher score"),
         (summary.ties, "equal scores"),

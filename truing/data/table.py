@@ -68,6 +68,8 @@ class _Columns:
         self.wins = np.array(collector.wins, dtype=np.float64)
         self.labels = np.array(collector.labels, dtype=np.int8)
         self.cut = np.array(collector.cut, dtype=np.bool_)
+        # Of the few rows whose responses hold turns of others.
+        self.learned = collector.learned
 
     def example(self, index: int) -> Example:
         first, last = self.row_starts[index], self.row_starts[index + 1]
@@ -87,6 +89,7 @@ class _Columns:
             labels=None if labels[0] < 0 else tuple(labels.astype(bool).tolist()),
             win_probability=_values(self.wins[responses]),
             cut=tuple(self.cut[responses].tolist()),
+            learned=self.learned.get(index),
         )
 
 
@@ -117,6 +120,7 @@ class Collector:
         self.wins: list[float] = []
         self.labels: list[int] = []
         self.cut: list[bool] = []
+        self.learned: dict[int, tuple[NDArray[np.bool_], ...]] = {}
 
     def add(self, example: Example) -> None:
         """One more example."""
@@ -127,6 +131,8 @@ class Collector:
         self.num_speeches.append(len(speeches))
         self.pairs += example.pairs
         self.num_pairs.append(len(example.pairs))
+        if example.learned is not None:
+            self.learned[len(self.row_ids)] = example.learned
         self.row_ids.append(example.row_id)
         self.file.append(self.files.setdefault(example.where.file, len(self.files)))
         self.number.append(example.where.row)

@@ -8,6 +8,7 @@ import jinja2
 
 from truing.data.implicit import shared_start
 from truing.data.rows import Message, Row, Speech
+from truing.data.turns import LossTurns, Span, TurnFinder, marked_spans, marks_generation
 from truing.data.where import CellError
 from truing.errors import ModelError
 
@@ -23,11 +24,13 @@ class Rendered:
         prompt: the prompt alone, with the template's opening of the assistant's turn.
         wholes: prompt and response, one text a response, up to the token that ends the turn.
         ends: whether that token is already in the text.
+        learned: the characters of each whole that carry loss; () for the whole response.
     """
 
     prompt: str
     wholes: tuple[str, ...]
     ends: tuple[bool, ...]
+    learned: tuple[tuple[Span, ...], ...]
 
 
 class Renderer:
@@ -35,12 +38,17 @@ class Renderer:
 
     Plain text is joined as it is: no space is put in or taken away, no template is used.
 
+    Args:
+        tokenizer: of transformers.
+        loss_turns: which turns of the assistant are learned, where a response has several.
+
     Raises:
         ModelError: the tokenizer has no end token.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, loss_turns: LossTurns = "all") -> None:
         self._tokenizer = tokenizer
+        self._loss_turns: LossTurns = loss_turns
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 "the tokenizer has no end token",
@@ -62,7 +70,8 @@ class Renderer:
             prompt = row.prompt
             wholes = tuple(prompt + _plain(response) for response in row.responses)
             end = str(self._tokenizer.eos_token)
-            return Rendered(prompt, wholes, tuple(whole.endswith(end) for whole in wholes))
+            ends = tuple(whole.endswith(end) for whole in wholes)
+            return Rendered(prompt, wholes, ends, ((),) * len(wholes))
         turns, tools = row.prompt, row.tools
         opened = self._chat(turns, tools, opens=True)
         ended = [
@@ -71,7 +80,44 @@ class Renderer:
         ]
         if not all(whole.startswith(opened) for whole, _ in ended):
             self._check_history(row, turns, [whole for whole, _ in ended])
-        return Rendered(opened, tuple(w for w, _ in ended), tuple(is_end for _, is_end in ended))
+        learned = tuple(
+            self._learned(row, _turns(response), whole)
+            for response, (whole, _) in zip(row.responses, ended, strict=True)
+        )
+        wholes, ends = zip(*ended, strict=True)
+        return Rendered(opened, wholes, ends, learned)
+
+    def _learned(self, row: Row, response: tuple[Message, ...], whole: str) -> tuple[Span, ...]:
+        """What the assistant says in a response of several turns; () for one turn."""
+        if len(response) == 1:
+            return ()
+        prompt = _turns(row.prompt)
+
+        def write(turns: Sequence[Message], *, opens: bool) -> str:
+            return self._chat(turns, row.tools, opens=opens)
+
+        if not marks_generation(self._tokenizer.chat_template):
+            finder = TurnFinder(write, self._until_end, self.special_texts)
+            return finder.spans(prompt, response, whole, self._loss_turns)
+        before = (*prompt, *response[:-1]) if self._loss_turns == "last" else prompt
+        start = shared_start(write(before, opens=True), whole)
+        marks = self._marks((*prompt, *response), row.tools)
+        return marked_spans(marks, whole, start, self.special_texts)
+
+    def _marks(self, turns: Sequence[Message], tools: str) -> list[Span]:
+        """What the template itself says that the assistant generates."""
+        import json
+
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        _, marks = render_jinja_template(
+            [[turn.to_dict() for turn in turns]],
+            tools=json.loads(tools) if tools else None,
+            chat_template=self._tokenizer.chat_template,
+            return_assistant_tokens_mask=True,
+            **self._tokenizer.special_tokens_map,
+        )
+        return [(int(first), int(last)) for first, last in marks[0]]
 
     def _chat(self, turns: Sequence[Message], tools: str, *, opens: bool) -> str:
         if not self._tokenizer.chat_template:

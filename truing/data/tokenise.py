@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from tokenizers import Tokenizer
 
 from truing.data.cache import TokenCache, is_worth_a_file
 from truing.data.examples import Ids
+from truing.data.implicit import shared_start
 from truing.data.rows import Row
-from truing.data.template import Renderer
+from truing.data.template import Rendered, Renderer
+from truing.data.turns import LossTurns, Mask, Span, mask_of
 from truing.data.where import CellError, Fault
 
 
@@ -28,6 +31,7 @@ class TokenisedRow:
         moved: tokens of the prompt alone that became part of the responses.
         end_was_put_first: the prompt had no token and the tokenizer no begin token.
         num_ends_inside: responses with an end token before their last one.
+        learned: one mask a response, true on the tokens that carry loss; None: all do.
     """
 
     row: Row
@@ -36,6 +40,14 @@ class TokenisedRow:
     moved: int
     end_was_put_first: bool
     num_ends_inside: int
+    learned: tuple[Mask, ...] | None = None
+
+    @property
+    def learned_lengths(self) -> tuple[int, ...]:
+        """Tokens of each response that carry loss."""
+        if self.learned is None:
+            return tuple(map(len, self.responses))
+        return tuple(int(mask.sum()) for mask in self.learned)
 
 
 class Tokeniser:
@@ -47,16 +59,20 @@ class Tokeniser:
     of the prompt with the beginning of the response. The end token is there once, the begin token
     as often as the tokenizer (plain text) or the template (conversations) puts it, at most once.
 
+    A response of several turns carries loss on the assistant's turns alone; the same border rule
+    says in tokens where each of them begins and ends.
+
     Args:
         tokenizer: of transformers.
+        loss_turns: of a response of several turns: `all` of the assistant's, or the `last`.
 
     Raises:
         ModelError: it has no end token.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.renderer = Renderer(tokenizer)
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, loss_turns: LossTurns = "all") -> None:
+        self.renderer = Renderer(tokenizer, loss_turns)
+        self._tokenizer, self._loss_turns = tokenizer, loss_turns
         self._end = int(tokenizer.eos_token_id)
         ids = list(tokenizer("").input_ids)
         while ids and ids[-1] == self._end:
@@ -77,7 +93,7 @@ class Tokeniser:
             path = self._cache.path(rows)
         found = None if path is None else _unpacked(rows, TokenCache.load(path))
         if found is not None:
-            return list(found)
+            return [*found]
         results = self._computed(rows)
         good = [item for item in results if isinstance(item, TokenisedRow)]
         if path is not None and len(good) == len(results):
@@ -88,7 +104,8 @@ class Tokeniser:
     def _cache(self) -> TokenCache:
         """Under a key of everything that the ids depend on beside the text."""
         assert self._fast is not None
-        parts = (self._fast.to_str(), self._tokenizer.chat_template, self._end, self._begin)
+        parts = (self._fast.to_str(), self._tokenizer.chat_template, self._end, self._begin,
+                 self._loss_turns)  # fmt: skip
         return TokenCache(hashlib.blake2b(repr(parts).encode(), digest_size=16).digest())
 
     def _computed(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
@@ -99,30 +116,38 @@ class Tokeniser:
             except CellError as bad:
                 rendered.append(bad.at(row.where, raw=""))
         texts = dict.fromkeys(
-            text
-            for item in rendered
-            if not isinstance(item, Fault)
-            for text in (item.prompt, *item.wholes)
+            text for item in rendered if not isinstance(item, Fault) for text in _texts(item)
         )
         ids = dict(zip(texts, self._encode(list(texts)), strict=True))
-        results: list[TokenisedRow | Fault] = []
-        for row, item in zip(rows, rendered, strict=True):
-            if isinstance(item, Fault):
-                results.append(item)
-                continue
-            begin = [] if row.is_conversational else self._begin
-            wholes = [
-                self._with_begin(begin, ids[text]) + ([] if is_ended else [self._end])
-                for text, is_ended in zip(item.wholes, item.ends, strict=True)
-            ]
-            results.append(self._split(row, self._with_begin(begin, ids[item.prompt]), wholes))
-        return results
+        return [
+            item if isinstance(item, Fault) else self._row(row, item, ids)
+            for row, item in zip(rows, rendered, strict=True)
+        ]
+
+    def _row(self, row: Row, item: Rendered, ids: Mapping[str, list[int]]) -> TokenisedRow | Fault:
+        begin = [] if row.is_conversational else self._begin
+        wholes = [
+            self._with_begin(begin, ids[text]) + ([] if is_ended else [self._end])
+            for text, is_ended in zip(item.wholes, item.ends, strict=True)
+        ]
+        found = self._split(row, self._with_begin(begin, ids[item.prompt]), wholes)
+        if not any(item.learned):
+            return found
+        border = len(wholes[0]) - len(found.responses[0])
+        masks = tuple(
+            mask_of(len(whole) - border, _in_tokens(spans, text, ids, len(whole), border))
+            for spans, text, whole in zip(item.learned, item.wholes, wholes, strict=True)
+        )
+        if all(mask.any() for mask in masks):
+            return replace(found, learned=masks)
+        what = "no token of the response is the assistant's"
+        return Fault(row.where, what, "give a response in which the assistant says something")
 
     def _with_begin(self, begin: list[int], ids: list[int]) -> list[int]:
         return ids if not begin or ids[: len(begin)] == begin else begin + ids
 
     def _split(self, row: Row, alone: list[int], wholes: list[list[int]]) -> TokenisedRow:
-        border = min(common_length(alone, whole) for whole in wholes)
+        border = min(shared_start(alone, whole) for whole in wholes)
         # Each response keeps a token, its end at least.
         border = min(border, min(map(len, wholes)) - 1)
         prompt = alone[:border]
@@ -144,46 +169,68 @@ class Tokeniser:
         return self._tokenizer(texts, add_special_tokens=False).input_ids
 
 
+def _texts(item: Rendered) -> Iterator[str]:
+    """What is tokenised of a row: the prompt, the wholes, and the wholes up to a turn."""
+    yield item.prompt
+    yield from item.wholes
+    for spans, whole in zip(item.learned, item.wholes, strict=True):
+        yield from (whole[:place] for place in chain(*spans) if 0 < place < len(whole))
+
+
+def _in_tokens(
+    spans: Sequence[Span], text: str, ids: Mapping[str, list[int]], size: int, border: int
+) -> list[Span]:
+    """Spans of characters of a whole as spans of tokens of its response, by the border rule.
+
+    No spans: the whole response. The last span takes the end token with it.
+    """
+
+    def token(place: int) -> int:
+        if place == 0:
+            return border
+        if place >= len(text):
+            return size
+        return shared_start(ids[text[:place]], ids[text])
+
+    return [(token(a) - border, token(b) - border) for a, b in spans or ((0, len(text)),)]
+
+
 def _packed(rows: Sequence[TokenisedRow]) -> dict[str, np.ndarray]:
     """Rows as a few arrays, for the cache."""
     speeches = [speech for row in rows for speech in (row.prompt, *row.responses)]
+    masks = [mask for row in rows for mask in row.learned or ()]
+    facts = [(r.moved, r.end_was_put_first, r.num_ends_inside, r.learned is not None) for r in rows]
     return {
         "ids": np.concatenate(speeches),
         "lengths": np.array([len(speech) for speech in speeches]),
-        "facts": np.array([(r.moved, r.end_was_put_first, r.num_ends_inside) for r in rows]),
+        "facts": np.array(facts),
+        "learned": np.concatenate([np.zeros(0, dtype=np.bool_), *masks]),
     }
 
 
 def _unpacked(
     rows: Sequence[Row], arrays: dict[str, np.ndarray] | None
-) -> Iterator[TokenisedRow] | None:
+) -> list[TokenisedRow] | None:
     """The inverse of `_packed`; None where the arrays are not those of these rows."""
-    if arrays is None or set(arrays) != {"ids", "lengths", "facts"}:
+    if arrays is None or set(arrays) != {"ids", "lengths", "facts", "learned"}:
         return None
     ids, lengths, facts = arrays["ids"], arrays["lengths"], arrays["facts"]
     wanted = sum(1 + len(row.responses) for row in rows)
-    if len(lengths) != wanted or lengths.sum() != len(ids) or facts.shape != (len(rows), 3):
+    if len(lengths) != wanted or lengths.sum() != len(ids) or facts.shape != (len(rows), 4):
         return None
     speeches = iter(np.split(ids, np.cumsum(lengths)[:-1]))
-    return (
-        TokenisedRow(
-            row,
-            next(speeches),
-            tuple(next(speeches) for _ in row.responses),
-            int(moved),
-            bool(end_first),
-            int(ends_inside),
+    marks, used = arrays["learned"], 0
+    found: list[TokenisedRow] = []
+    for row, (moved, end_first, ends_inside, has_mask) in zip(rows, facts.tolist(), strict=True):
+        prompt, responses = next(speeches), tuple(next(speeches) for _ in row.responses)
+        masks = None
+        if has_mask:
+            borders = used + np.cumsum([0, *map(len, responses)])
+            masks, used = tuple(marks[a:b] for a, b in pairwise(borders)), int(borders[-1])
+        found.append(
+            TokenisedRow(row, prompt, responses, moved, bool(end_first), ends_inside, masks)
         )
-        for row, (moved, end_first, ends_inside) in zip(rows, facts, strict=True)
-    )
-
-
-def common_length(one: list[int], other: list[int]) -> int:
-    """How many ids both begin with."""
-    most = min(len(one), len(other))
-    if one[:most] == other[:most]:
-        return most
-    return next(i for i in range(most) if one[i] != other[i])
+    return found if used == len(marks) else None
 
 
 def _without_limits(tokenizer: Any) -> Tokenizer:

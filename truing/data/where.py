@@ -9,7 +9,7 @@ from truing.errors import RowError
 SHOWN = 5
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Where:
     """A file as the user named it, and the row in it, counted from 1 (JSON lines: the line)."""
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from truing.core.progress import SILENT, Progress
 from truing.data import Row, RowReader, Tokeniser
-from truing.data.duplicates import asked, near_duplicates
-from truing.data.rows import text_of
+from truing.data.duplicates import Texts, asked, near_duplicates
+from truing.data.rows import said
 from truing.data.sources import Data
 from truing.data.where import Fault, Where
 from truing.data.writing import (
@@ -256,7 +256,7 @@ def _length_signs(rows: list[Row], model: str | Path | None) -> list[int]:
                 fix="make pairs first: truing convert --to pair",
             )
     if model is None:
-        lengths = [[len(text_of(response)) for response in row.responses] for row in rows]
+        lengths = [[len(said(response)) for response in row.responses] for row in rows]
     else:
         lengths = list(_token_lengths(rows, model))
     return [(one > other) - (one < other) for one, other in lengths]
@@ -270,14 +270,17 @@ def _token_lengths(rows: list[Row], model: str | Path) -> Iterator[list[int]]:
         for item in tokeniser.rows(rows[start : start + 1024]):
             if isinstance(item, Fault):
                 raise RowError(item.what, where=item.place, fix=item.fix)
-            yield [len(response) for response in item.responses]
+            yield list(item.learned_lengths)
 
 
 def _grouped(texts: dict[str, Where], progress: Progress) -> dict[str, str]:
     """For each text the first of those that are nearly the same, directly or by a chain."""
     by_place = {where: text for text, where in texts.items()}
     first: dict[str, str] = {}
-    twins = {t.other: t.one for t in near_duplicates(texts, progress=progress)}
+    sketches = Texts()
+    for text, where in texts.items():
+        sketches.put(text, where)
+    twins = {t.other: t.one for t in near_duplicates(sketches, progress=progress)}
     for text, where in texts.items():
         # A text follows an earlier one only, whose own group is known by then.
         first[text] = first[by_place[twins[where]]] if where in twins else text

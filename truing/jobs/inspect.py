@@ -1,21 +1,27 @@
 """What is wrong with preference rows, and what they would teach, before a model is loaded."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from truing.core.needs import Needs
 from truing.core.progress import SILENT, Progress
 from truing.data import Row, RowReader, Where
-from truing.data.duplicates import contamination, contradictions, distinct, near_duplicates, repeats
-from truing.data.rows import text_of
-from truing.data.signal import REASONS, check_row, silence_of, without_empty
+from truing.data.duplicates import (
+    Texts,
+    contamination,
+    contradictions,
+    distinct,
+    near_duplicates,
+    repeats,
+)
+from truing.data.signal import REASONS
 from truing.data.sources import Data
-from truing.data.summary import Tallies
-from truing.errors import ConfigError, NeedsError, RowError, TruingError
+from truing.data.turns import LossTurns
+from truing.errors import ConfigError, RowError, TruingError
 from truing.jobs.inspect_findings import Finding, findings_of
 from truing.jobs.inspect_measures import (
     LIMITS,
@@ -26,9 +32,11 @@ from truing.jobs.inspect_measures import (
     spread,
     truncation_forecast,
 )
-from truing.jobs.inspect_rows import MeasuredRows
+from truing.jobs.inspect_rows import LONGEST, Survey
 
 Verdict = Literal["good", "look", "bad"]
+# Rows that are read, rendered and tokenised at a time.
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,7 @@ def inspect(
     test: Data | None = None,
     objective: str | None = None,
     max_length: int | None = None,
+    loss_turns: LossTurns = "all",
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
     margins: int = 0,
@@ -119,6 +128,7 @@ def inspect(
         test: held-out rows that should not stand in `data`.
         objective: an expression; rows are judged by what it needs.
         max_length: limit to judge by; None: what model and tokenizer can read.
+        loss_turns: which turns of a response of several turns are learned, and counted.
         columns: our column name -> the name in the file.
         strict: what is worth a look counts as failure.
         margins: so many rows are scored with the model, for the effect of length on rewards.
@@ -135,25 +145,35 @@ def inspect(
     tokenizer, limit = (None, max_length) if model is None else _tokenizer(model, max_length)
     report = InspectReport(_name(data), "characters" if tokenizer is None else "tokens")
     reader = RowReader(data, columns=columns, skips_bad=True)
+    survey = Survey(tokenizer, needs, loss_turns, margins, limit or LONGEST)
     try:
-        rows = list(progress.track(reader, total=None, description="reading"))
+        _read(reader, survey, progress)
     except RowError as error:
         fault = {"what": error.what, "where": error.where, "fix": error.fix}
         finding = Finding("bad", f"{error.where}: {error.what}", error.fix)
         return replace(report, error=fault, findings=(finding,), strict=strict)
-    measured = MeasuredRows(rows, reader.faults)
-    if tokenizer is None:
-        measured.count_characters()
-    else:
-        measured.tokenise(tokenizer, progress)
     report = replace(
-        _filled(report, reader, measured, needs, limit),
-        contamination={} if test is None else _contamination(rows, test, columns, progress),
-        duplicates=_duplicates(rows, progress),
-        margins=_margins(rows, model, margins, reference, limit, progress) if margins else {},
+        _filled(report, reader, survey, limit),
+        contamination={} if test is None else _contamination(survey.texts, test, columns, progress),
+        duplicates=_duplicates(survey, progress),
+        margins=_margins(survey.smallest_ids(), model, margins, reference, limit, progress)
+        if margins
+        else {},
     )
-    found = (*_unmet(measured.rows, needs), *findings_of(report.to_json(), reader.notes))
+    found = (*_unmet(survey), *findings_of(report.to_json(), reader.notes))
     return replace(report, findings=_shortened(found, reader), strict=strict)
+
+
+def _read(reader: RowReader, survey: Survey, progress: Progress) -> None:
+    """All rows of the data, some at a time."""
+    words = "reading" if survey.tokenizer is None else "reading and tokenising"
+    rows = iter(reader)
+    chunk = list(islice(rows, _CHUNK))
+    with progress.task(total=reader.num_rows, description=words) as task:
+        while chunk:
+            survey.add(chunk)
+            task.advance(len(chunk))
+            chunk = list(islice(rows, _CHUNK))
 
 
 def _margins(
@@ -212,118 +232,71 @@ def _parsed(objective: str) -> Needs:
 
 
 def _tokenizer(model: str | Path, max_length: int | None) -> tuple[Any, int | None]:
-    from transformers import AutoConfig
-
-    from truing.engine.models import load_tokenizer, max_positions
+    from truing.engine.gguf_files import is_gguf
+    from truing.engine.models import load_config, load_tokenizer, max_positions
 
     tokenizer = load_tokenizer(str(model))
     if max_length is not None:
         return tokenizer, max_length
-    has_config = (Path(model) / "config.json").is_file()
-    config = AutoConfig.from_pretrained(model) if has_config else None
+    has_config = (Path(model) / "config.json").is_file() or is_gguf(str(model))
+    config = load_config(str(model)) if has_config else None
     return tokenizer, max_positions(config, tokenizer)
 
 
-def _unmet(rows: Sequence[Row], needs: Needs) -> list[Finding]:
-    try:
-        for row in rows:
-            check_row(row, needs)
-    except NeedsError as error:
-        return [Finding("bad", f"{error.where}: {error.what}", error.fix)]
-    return []
+def _unmet(survey: Survey) -> list[Finding]:
+    error = survey.unmet
+    return [] if error is None else [Finding("bad", f"{error.where}: {error.what}", error.fix)]
 
 
 def _filled(
-    report: InspectReport,
-    reader: RowReader,
-    measured: MeasuredRows,
-    needs: Needs,
-    limit: int | None,
+    report: InspectReport, reader: RowReader, survey: Survey, limit: int | None
 ) -> InspectReport:
-    rows, responses = measured.rows, measured.responses
-    silent, with_signal = _signal(rows, needs)
-    pairs = pairs_of([rows[i] for i in with_signal], [responses[i] for i in with_signal])
+    rows = survey.facts
+    pairs = pairs_of([rows[i] for i in survey.with_signal])
     by_side: dict[str, list[int]] = {}
-    for row, lengths in zip(rows, responses, strict=True):
-        names = ("chosen", "rejected") if row.kind == "pair" else ("response",) * len(lengths)
-        for name, length in zip(names, lengths, strict=True):
+    for row in rows:
+        names = ("chosen", "rejected") if row.kind == "pair" else ("response",) * len(row.lengths)
+        for name, length in zip(names, row.lengths, strict=True):
             by_side.setdefault(name, []).append(length)
     limits = [*LIMITS, *([limit] if limit else [])]
     return replace(
         report,
-        counts=_counts(reader, measured, silent, pairs) | {"max_length": limit},
+        counts=_counts(reader, survey, len(pairs)) | {"max_length": limit},
         lengths={
-            "prompt": spread(measured.prompts),
+            "prompt": spread([row.prompt_length for row in rows]),
             **{name: spread(values) for name, values in by_side.items()},
         },
         bias=length_bias(pairs),
-        labels=label_bias(rows, responses) if any(r.label is not None for r in rows) else {},
+        labels=label_bias(rows) if any(r.label is not None for r in rows) else {},
         scores=score_facts(pairs, rows),
-        template=measured.template,
-        truncation=truncation_forecast(np.array(measured.prompts, dtype=float), responses, limits)
-        if measured.template and rows
-        else (),
+        template=survey.template,
+        truncation=truncation_forecast(rows, limits) if survey.template and rows else (),
     )
 
 
-def _signal(rows: Sequence[Row], needs: Needs) -> tuple[dict[str, Any], list[int]]:
-    """Rows without signal by reason, and the indices of the others."""
-    tallies, kept = Tallies(), []
-    for index, row in enumerate(rows):
-        full = without_empty(row)
-        if full is not row:
-            tallies.add("empty_in_kwise", row.where)
-        reason = silence_of(full, needs)
-        if reason is None:
-            kept.append(index)
-        else:
-            tallies.add(reason, row.where)
-        if row.kind == "pair" and row.scores is not None and row.scores[0] <= row.scores[1]:
-            tallies.add("ties" if row.scores[0] == row.scores[1] else "reversals", row.where)
-        if _lacks_space(row):
-            tallies.add("joined", row.where)
+def _counts(reader: RowReader, survey: Survey, num_pairs: int) -> dict[str, Any]:
+    rows = survey.facts
+    prompts = Counter(row.prompt for row in rows)
+    faults = [*reader.faults, *survey.faults]
     words = {**REASONS, "ties": "", "reversals": "", "empty_in_kwise": "", "joined": ""}
-    return {word: tally.to_json() for word, tally in tallies.of(words).items()}, kept
-
-
-def _lacks_space(row: Row) -> bool:
-    """Plain text whose prompt and first response would run into one word."""
-    first = row.responses[0]
-    return (
-        isinstance(row.prompt, str)
-        and isinstance(first, str)
-        and row.prompt[-1:].isalnum()
-        and first[:1].isalnum()
-    )
-
-
-def _counts(
-    reader: RowReader, measured: MeasuredRows, silent: Mapping[str, Any], pairs: Any
-) -> dict[str, Any]:
-    rows = measured.rows
-    kinds: dict[str, int] = {}
-    prompts: dict[Any, int] = {}
-    for row in rows:
-        kinds[row.kind] = kinds.get(row.kind, 0) + 1
-        prompts[row.prompt] = prompts.get(row.prompt, 0) + 1
-    left_out = sum(silent[word]["count"] for word in REASONS if word in silent)
+    kinds = {kind: survey.counts[f"kind {kind}"] for kind in ("pair", "kwise", "unpaired")}
     return {
         "rows_read": reader.num_read,
         "rows": len(rows),
-        "rows_with_signal": len(rows) - left_out,
-        "pairs": len(pairs),
-        "responses": sum(map(len, measured.responses)),
+        "rows_with_signal": len(survey.with_signal),
+        "pairs": num_pairs,
+        "responses": sum(len(row.responses) for row in rows),
         "prompts": len(prompts),
         "most_rows_of_a_prompt": max(prompts.values(), default=0),
-        "empty_prompts": sum(not text_of(row.prompt).strip() for row in rows),
-        "conversational": sum(row.is_conversational for row in rows),
-        "kinds": kinds,
+        "empty_prompts": survey.counts["empty_prompts"],
+        "conversational": survey.counts["conversational"],
+        "kinds": {kind: count for kind, count in kinds.items() if count},
         "layouts": dict(reader.layouts),
         "malformed": {
-            "count": len(measured.faults),
-            "first": [f"{fault.place}: {fault.what}" for fault in measured.faults[:5]],
+            "count": len(faults),
+            "first": [f"{fault.place}: {fault.what}" for fault in faults[:5]],
         },
-        "silent": silent,
+        "silent": {word: tally.to_json() for word, tally in survey.silent.of(words).items()},
     }
 
 
@@ -331,33 +304,31 @@ def _places(items: Sequence[Any], words: Callable[[Any], str]) -> dict[str, Any]
     return {"count": len(items), "first": [words(item) for item in items[:5]]}
 
 
-def _duplicates(rows: Sequence[Row], progress: Progress) -> dict[str, Any]:
-    texts = distinct(rows)
-
+def _duplicates(survey: Survey, progress: Progress) -> dict[str, Any]:
     def twice(item: tuple[Where, Where]) -> str:
         return f"{item[1]} repeats {item[0]}"
 
     return {
-        "repeats": _places(repeats(rows), twice),
+        "repeats": _places(repeats(survey.facts), twice),
         "contradictions": _places(
-            contradictions(rows), lambda c: f"{c.other} against {c.one}: {c.what}"
+            contradictions(survey.facts), lambda c: f"{c.other} against {c.one}: {c.what}"
         ),
-        "distinct_prompts": len(texts),
+        "distinct_prompts": len(survey.texts),
         "near": _places(
-            near_duplicates(texts, progress=progress),
+            near_duplicates(survey.texts, progress=progress),
             lambda t: f"{t.other} is like {t.one} ({t.similarity:.2f})",
         ),
     }
 
 
 def _contamination(
-    rows: Sequence[Row], test: Data, columns: Mapping[str, str] | None, progress: Progress
+    texts: Texts, test: Data, columns: Mapping[str, str] | None, progress: Progress
 ) -> dict[str, Any]:
     try:
         held = distinct(RowReader(test, columns=columns, skips_bad=True))
     except TruingError as error:
         return {"error": str(error), "source": str(test)}
-    twins = contamination(distinct(rows), held, progress=progress)
+    twins = contamination(texts, held, progress=progress)
 
     def words(twin: Any) -> str:
         return f"{twin.other} stands in {twin.one} ({twin.similarity:.2f})"

@@ -173,6 +173,11 @@ def _tokens(template: Mapping[str, Any]) -> Iterator[Finding]:
             "remove or rewrite them",
         ),
         "odd_turns": ("note", "an unusual order of turns, which the chat template takes", ""),
+        "several_turns": (
+            "note",
+            "responses of several turns; only the assistant's are learned, and counted",
+            "",
+        ),
         "moved": ("note", "tokens that join the end of the prompt with the response", ""),
         "end_first": ("note", "no prompt token and no begin token: the end token comes first", ""),
     }

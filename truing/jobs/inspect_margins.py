@@ -18,19 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from truing.core.needs import Needs
 from truing.core.progress import Progress
 from truing.data import Row, Tokeniser
-from truing.data.signal import silence_of
 from truing.data.tokenise import TokenisedRow
 from truing.engine import PaddedEngine
 from truing.engine.models import grow_embedding, load_model, load_tokenizer
 from truing.errors import RowError
 from truing.evaluation.bootstrap import Correlation, estimate
+from truing.jobs.inspect_measures import spread
+from truing.jobs.inspect_rows import LONGEST
 from truing.references.fill import fill
 
 Floats = NDArray[np.float64]
-_BUDGET = 8192
 _BUCKETS = 8
 # Correlations with the length difference from which the summed form is said to follow length.
 _FOLLOWS = 0.2
@@ -48,7 +47,7 @@ def margins_of(
     """Margins of some pair rows in three forms of the reward, against the length difference.
 
     Args:
-        rows: of any kind; pair rows with signal are taken, the first `count` by row id.
+        rows: pairs with signal; the first `count` by row id are taken.
         model: the policy as it starts.
         count: how many rows.
         reference: another model to take log-ratios to; None: see above.
@@ -60,7 +59,7 @@ def margins_of(
         ModelError: a model cannot be loaded.
     """
     tokenizer = load_tokenizer(str(model))
-    some = _chosen_rows(rows, Tokeniser(tokenizer), count, max_length or _BUDGET)
+    some = _chosen_rows(rows, Tokeniser(tokenizer), count, max_length or LONGEST)
     policy = _token_logps(model, tokenizer, some, progress)
     if reference is None:
         mean = np.concatenate(policy).mean()
@@ -74,9 +73,7 @@ def margins_of(
 def _chosen_rows(
     rows: Sequence[Row], tokeniser: Tokeniser, count: int, limit: int
 ) -> list[TokenisedRow]:
-    needs = Needs()
-    pairs = [row for row in rows if row.kind == "pair" and silence_of(row, needs) is None]
-    pairs.sort(key=lambda row: row.row_id)
+    pairs = sorted(rows, key=lambda row: row.row_id)
     found: list[TokenisedRow] = []
     for start in range(0, len(pairs), 256):
         for item in tokeniser.rows(pairs[start : start + 256]):
@@ -102,7 +99,7 @@ def _token_logps(
 ) -> list[np.ndarray]:
     model = load_model(str(path), torch.float32)
     grow_embedding(model, len(tokenizer), 0)
-    engine = PaddedEngine(max(_BUDGET, 2 * max(map(_length, rows))))
+    engine = PaddedEngine(max(LONGEST, 2 * max(map(_length, rows))))
     return fill(model, rows, engine, progress, "margins")
 
 
@@ -116,8 +113,13 @@ def _facts(
     ]
     sums = np.array([[part.sum() for part in row] for row in parts])
     means, shared = sums / lengths, lengths.min(axis=1, keepdims=True)
-    forms = {"sum (DPO)": sums, "same number of tokens (SamPO)": means * shared, "mean": means}
+    forms = {
+        "sum (DPO)": sums,
+        "same number of tokens (SamPO)": means * shared,
+        "mean (averaged)": means,
+    }
     difference = lengths[:, 0] - lengths[:, 1]
+    sequence = estimate({"correlation": Correlation(lengths, sums)})
     described = [_form(name, difference, values) for name, values in forms.items()]
     return {
         "rows": len(rows),
@@ -130,12 +132,7 @@ def _facts(
             "mean of all tokens, would make of each reward."
         ),
         "forms": described,
-        "sequence": {
-            "mean": float(sums.mean()),
-            "p5": float(np.quantile(sums, 0.05)),
-            "median": float(np.median(sums)),
-            "p95": float(np.quantile(sums, 0.95)),
-        },
+        "sequence": spread(sums.ravel()) | sequence["correlation"].to_json("length_correlation"),
         "recommendation": _recommendation(described),
     }
 
@@ -149,7 +146,11 @@ def _form(name: str, difference: Floats, values: Floats) -> dict[str, Any]:
         "name": name,
         "difference": [float(difference[part].mean()) for part in buckets],
         "margin": [float(margin[part].mean()) for part in buckets],
+        "low": [float(np.quantile(margin[part], 0.1)) for part in buckets],
+        "high": [float(np.quantile(margin[part], 0.9)) for part in buckets],
+        "mean": float(margin.mean()),
         "spread": float(margin.std()),
+        "accuracy": float((margin > 0).mean()),
         **found["correlation"].to_json("correlation"),
     }
 

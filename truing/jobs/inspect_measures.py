@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from truing.data.rows import Row
 from truing.data.signal import order_of
 from truing.evaluation.bootstrap import Correlation, Estimate, Mean, estimate
+from truing.jobs.inspect_rows import RowFacts
 
 Floats = NDArray[np.float64]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -44,14 +44,14 @@ class Pairs:
         return len(self.chosen)
 
 
-def pairs_of(rows: Sequence[Row], lengths: Sequence[Sequence[int]]) -> Pairs:
+def pairs_of(rows: Sequence[RowFacts]) -> Pairs:
     """Chosen against rejected of pair rows, and all that the scores order of K-wise rows."""
     columns: list[tuple[float, float, float, float, int]] = []
     prompts: dict[Any, int] = {}
-    for row, length in zip(rows, lengths, strict=True):
+    for row in rows:
         # Rows without a prompt have nothing in common.
         group = prompts.setdefault(row.prompt or row.where, len(prompts))
-        scores = row.scores or (np.nan,) * len(length)
+        length, scores = row.lengths, row.scores or (np.nan,) * len(row.lengths)
         for one, other in _ordered(row):
             columns.append((length[one], length[other], scores[one], scores[other], group))
     table = np.array(columns, dtype=float).reshape(-1, 5)
@@ -64,7 +64,7 @@ def pairs_of(rows: Sequence[Row], lengths: Sequence[Sequence[int]]) -> Pairs:
     )
 
 
-def _ordered(row: Row) -> list[tuple[int, int]]:
+def _ordered(row: RowFacts) -> list[tuple[int, int]]:
     if row.kind == "pair":
         return [(0, 1)]
     order = order_of(row) if row.kind == "kwise" else None
@@ -130,14 +130,13 @@ def _by_difference(gap: Floats, wins: Floats) -> list[dict[str, Any]]:
     return rows
 
 
-def label_bias(rows: Sequence[Row], lengths: Sequence[Sequence[int]]) -> dict[str, Any]:
+def label_bias(rows: Sequence[RowFacts]) -> dict[str, Any]:
     """The same for unpaired rows: does a longer response have the better label?
 
     `longer_wins` is the area under the ROC curve of the length: how often a desirable response is
     longer than an undesirable one.
     """
-    labelled = [(row.label, n[0]) for row, n in zip(rows, lengths, strict=True) if row.label in
-                {True, False}]  # fmt: skip
+    labelled = [(row.label, row.lengths[0]) for row in rows if row.label is not None]
     good = np.array([n for label, n in labelled if label], dtype=float)
     bad = np.array([n for label, n in labelled if not label], dtype=float)
     found: dict[str, Any] = {"desirable": len(good), "undesirable": len(bad)}
@@ -201,7 +200,7 @@ def histogram(values: Floats) -> dict[str, list[Any]]:
     return {"at": middles.tolist(), "counts": counts.tolist()}
 
 
-def score_facts(pairs: Pairs, rows: Sequence[Row]) -> dict[str, Any]:
+def score_facts(pairs: Pairs, rows: Sequence[RowFacts]) -> dict[str, Any]:
     """Scores, their gaps, and what ODPO's offset would be for each of its scales."""
     scores = [score for row in rows for score in row.scores or ()]
     if not scores:
@@ -215,7 +214,9 @@ def score_facts(pairs: Pairs, rows: Sequence[Row]) -> dict[str, Any]:
         scales = {
             "log": np.where(gaps > 0, np.log(gaps), np.nan),
             "identity": gaps,
-            "logratio": np.where(both.min(axis=1) > 0, np.log(both[:, 0] / both[:, 1]), np.nan),
+            "logratio": np.where(
+                (both.min(axis=1) > 0) & (gaps > 0), np.log(both[:, 0] / both[:, 1]), np.nan
+            ),
         }
     return facts | {"offsets": {name: _offset(values) for name, values in scales.items()}}
 
@@ -232,10 +233,10 @@ def _offset(values: Floats) -> dict[str, Any]:
     }
 
 
-def truncation_forecast(
-    prompts: Floats, responses: Sequence[Sequence[int]], limits: Sequence[int]
-) -> list[dict[str, Any]]:
+def truncation_forecast(rows: Sequence[RowFacts], limits: Sequence[int]) -> list[dict[str, Any]]:
     """For each limit what each policy would lose: rows, and tokens of those that stay."""
+    prompts = np.array([row.prompt_length for row in rows], dtype=float)
+    responses = [row.totals for row in rows]
     longest = np.array([max(lengths) for lengths in responses], dtype=float)
     total = float(prompts.sum() + sum(map(sum, responses)))
     forecast = []

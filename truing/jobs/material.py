@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from truing.config import RunConfig
@@ -51,6 +52,7 @@ class Reader:
             self.tokenizer,
             max_length=self.max_length,
             truncation=self.config.truncation,
+            loss_turns=self.config.loss_turns,
             needs=needs,
             columns=self.config.columns or None,
             strict=strict,
@@ -126,6 +128,7 @@ def gather(
         reader.tokenizer,
         objective.needs,
         max_length=reader.max_length,
+        loss_turns=config.loss_turns,
         columns=config.columns or None,
         progress=progress,
     )
@@ -164,6 +167,7 @@ def _with_partners(examples: Sequence[Example], seed: int, max_length: int) -> l
         replace(
             example,
             responses=(*example.responses, partner),
+            learned=_with_mask(example, mask),
             labels=None if example.labels is None else (*example.labels, False),
             scores=None if example.scores is None else (*example.scores, 0.0),
             win_probability=None
@@ -171,8 +175,16 @@ def _with_partners(examples: Sequence[Example], seed: int, max_length: int) -> l
             else (*example.win_probability, 0.0),
             cut=(*example.cut, False),
         )
-        for example, partner in zip(examples, partners, strict=True)
+        for example, (partner, mask) in zip(examples, partners, strict=True)
     ]
+
+
+def _with_mask(example: Example, mask: np.ndarray) -> tuple[np.ndarray, ...] | None:
+    """The row's masks with that of its partner; None where every token carries loss."""
+    if example.learned is None and mask.all():
+        return None
+    own = example.learned or tuple(np.ones(len(r), dtype=np.bool_) for r in example.responses)
+    return (*own, mask)
 
 
 def _refuse_preferring_texts(needs: Needs, config: RunConfig) -> None:

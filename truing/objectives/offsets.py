@@ -54,7 +54,7 @@ class ScoreGap(Offset):
         weight: offset per unit of f.
         scale: f. "log": log(s_chosen - s_rejected), which needs s_chosen > s_rejected and is
             negative where the gap is below 1; "identity": the gap; "logratio":
-            log(s_chosen / s_rejected) of positive scores.
+            log(s_chosen / s_rejected) of positive scores, which needs s_chosen > s_rejected too.
     """
 
     weight: Real = 1.0
@@ -82,6 +82,7 @@ def _identity(chosen: Tensor, rejected: Tensor) -> Tensor:
 def _log_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
     both = torch.minimum(chosen, rejected)
     _above(both, "a score is not greater than 0", both)
+    _above(chosen - rejected, "the chosen response has no higher score", chosen)
     return torch.log(chosen / rejected)
 
 

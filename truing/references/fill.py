@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from truing.core.progress import Progress
 from truing.engine import LOGPS_ONLY, Engine, TokenRow
+
+
+class LearnedRow(TokenRow, Protocol):
+    """A row that says which tokens of its responses carry loss."""
+
+    @property
+    def learned(self) -> tuple[np.ndarray, ...] | None:
+        """One mask a response; None: all tokens do."""
+        ...
 
 
 def fill(
@@ -46,12 +56,14 @@ class _Alone:
 
 def fill_unconditional(
     model: torch.nn.Module,
-    rows: Sequence[TokenRow],
+    rows: Sequence[LearnedRow],
     begin: int,
     engine: Engine,
     progress: Progress,
 ) -> list[np.ndarray]:
     """log p(y) without the prompt: sums over each response's tokens, one array (K,) a row, nats.
+
+    Tokens that carry no loss are read, and left out of the sums.
 
     Args:
         model: the reference.
@@ -63,9 +75,10 @@ def fill_unconditional(
     prompt = np.array([begin], dtype=np.int32)
     alone = [_Alone(prompt, row.responses) for row in rows]
     values = fill(model, alone, engine, progress, "reference, no prompt")
-    return [
-        np.array(
-            [part.sum() for part in np.split(value, np.cumsum([*map(len, row.responses)])[:-1])]
-        )
-        for value, row in zip(values, alone, strict=True)
-    ]
+    return [_sums(value, row) for value, row in zip(values, rows, strict=True)]
+
+
+def _sums(values: np.ndarray, row: LearnedRow) -> np.ndarray:
+    masks = row.learned or (np.True_,) * len(row.responses)
+    parts = np.split(values, np.cumsum([*map(len, row.responses)])[:-1])
+    return np.array([(part * mask).sum() for part, mask in zip(parts, masks, strict=True)])

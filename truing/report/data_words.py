@@ -24,6 +24,8 @@ WORDS = {
     "odd_turns": "an unusual order of turns",
     "ends_inside": "an end token inside a response",
     "end_first": "end token put first for want of a prompt",
+    "several_turns": "responses of several turns",
+    "context_tokens": "tokens of others in responses, without loss",
     "ties": "equal scores",
     "reversed": "the rejected response has the higher score",
     "empty_responses": "empty responses taken out",

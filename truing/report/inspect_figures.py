@@ -123,7 +123,7 @@ def margin_figures(margins: Mapping[str, Any]) -> tuple[Figure, ...]:
         for form in forms
         if form["correlation"] is not None
     )
-    return (
+    figures = (
         Figure(
             "margins",
             "Does length alone move the margin?",
@@ -132,6 +132,52 @@ def margin_figures(margins: Mapping[str, Any]) -> tuple[Figure, ...]:
             f"{reading}.",
             plot,
         ),
+        *(_form_figure(form, margins["unit"]) for form in forms),
+        _histogram(
+            "sequence",
+            "How large is the sum over a response?",
+            f"sum over the tokens of a response ({margins['unit'].partition('(')[2].rstrip(')')})",
+            "Every response of these rows: an estimate of the divergence from the reference over "
+            "whole sequences, which is what the summed form compares.",
+            "responses",
+            margins["sequence"].get("histogram"),
+            is_signed=True,
+        ),
+    )
+    return tuple(figure for figure in figures if figure is not None)
+
+
+def _form_figure(form: Mapping[str, Any], unit: str) -> Figure:
+    """One form of the margin with the middle 80 % of the pairs in each bucket."""
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - mean for high, mean in zip(form["high"], form["margin"], strict=True)],
+        "arrayminus": [mean - low for low, mean in zip(form["low"], form["margin"], strict=True)],
+        "thickness": 1.5,
+        "width": 6,
+        "color": _light("run"),
+    }
+    trace = go.Scatter(
+        x=form["difference"], y=form["margin"], name=form["name"], mode="lines+markers",
+        error_y=bars, meta={"role": "run"}, marker={"size": 8, "color": _light("run")},
+    )  # fmt: skip
+    plot = figure_of([trace], "length of chosen minus rejected (tokens)", unit, is_share=False)
+    draw_level(plot, 0.0)
+    reading = "; ".join(
+        f"{signed(round(difference))} tokens: mean {signed(mean)}, from {signed(low)} to "
+        f"{signed(high)}"
+        for difference, mean, low, high in zip(
+            form["difference"], form["margin"], form["low"], form["high"], strict=True
+        )
+    )
+    return Figure(
+        f"margin-{form['name'].partition(' ')[0]}",
+        f"The {form['name']}, pair by pair",
+        "Mean and the middle 80 % of the pairs of like length difference. Above zero on "
+        f"{percent(form['accuracy'])} of all pairs.",
+        f"{reading}.",
+        plot,
     )
 
 

@@ -209,4 +209,5 @@ def _tokens(template: Mapping[str, Any]) -> dict[str, Any]:
         "rows whose border moved": template["moved"]["count"],
         "tokens that moved": template["moved_tokens"],
         "rows with control texts inside": template["special"]["count"],
+        "rows with responses of several turns": template["several_turns"]["count"],
     }
