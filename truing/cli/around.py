@@ -60,6 +60,25 @@ def sft(
         raise typer.Exit(INTERRUPTED)
 
 
+def check(
+    items: Items = None,
+    model: Annotated[str | None, typer.Option(help="Folder or hub name of the model.")] = None,
+    data: Data = None,
+    objective: Annotated[str | None, typer.Option(help="What to train.")] = None,
+    output: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
+    lora: Annotated[bool, typer.Option("--lora", help="Low-rank adapters.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Everything that is wrong with a run, its needs, memory and time; loads no weights."""
+    from truing.cli.show import configured
+    from truing.cli.show_check import show_check
+
+    flags = _given(data, lora=lora, model=model, objective=objective, output=output)
+    code = show_check(configured(items or [], flags), as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
 Model = Annotated[str, typer.Argument(metavar="RUN", help="Run or model folder, or hub name.")]
 Temperature = Annotated[float, typer.Option(min=0, help="0: the likeliest token always.")]
 TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that hold this much.")]
@@ -175,5 +194,5 @@ def export(
 
 def register(app: typer.Typer) -> None:
     """Put the verbs on the command."""
-    for verb in (sft, generate, chat, export):
+    for verb in (sft, check, generate, chat, export):
         app.command()(verb)

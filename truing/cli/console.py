@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -100,6 +101,53 @@ def show_table(
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     OUT.print(table)
+
+
+def show_line(text: str) -> None:
+    """A line of the result as it is, for a program to read."""
+    sys.stdout.write(text + "\n")
+
+
+def show_piece(text: str) -> None:
+    """A piece of running text, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def show_heading(text: str) -> None:
+    """Who speaks next."""
+    OUT.print(f"[bold]{escape(text)}:[/]")
+
+
+def show_beside(texts: Mapping[str, Iterator[str]]) -> None:
+    """Running texts in columns, a piece of each in turn, as they come."""
+    said = dict.fromkeys(texts, "")
+    left = dict(texts)
+    with Live(_columns(said), console=OUT, transient=True, refresh_per_second=12) as live:
+        while left:
+            for name in list(left):
+                piece = next(left[name], None)
+                if piece is None:
+                    del left[name]
+                else:
+                    said[name] += piece
+            live.update(_columns(said))
+    # The moving picture shows what fits on the screen; this is the whole text.
+    OUT.print(_columns(said), soft_wrap=False)
+
+
+def _columns(said: Mapping[str, str]) -> Table:
+    table = Table(expand=True)
+    for name in said:
+        table.add_column(escape(name), ratio=1, overflow="fold")
+    table.add_row(*map(escape, said.values()))
+    return table
+
+
+def read_line(question: str) -> str:
+    """A line that the person writes; empty at the end of the input."""
+    ERR.print(f"[bold]{escape(question)}[/]", end="")
+    return sys.stdin.readline().strip()
 
 
 def complain(text: str) -> None:

@@ -11,7 +11,7 @@ B rows of a batch, V vocabulary, T tokens.
 
 import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -228,14 +228,21 @@ class _Batch:
 
     def run(self, tokenizer: Any, task: Task) -> list[Response]:
         """Step until every row is finished or cut."""
-        new: Tensor | None = None
-        for step in range(self.sampling.max_new_tokens):
-            new = self._step(self.steps.logits(new), step, task)
-            if new is None:
-                break
+        for _ in self.steps_with(task):
+            pass
         # Those that are left met the limit on new tokens.
         task.advance(int((~self.finished).sum()))
-        return self._responses(tokenizer)
+        return self.responses(tokenizer)
+
+    def steps_with(self, task: Task) -> Iterator[int]:
+        """Draw token after token, and stop behind each one; the number of the step, from 0."""
+        new: Tensor | None = None
+        for step in range(self.sampling.max_new_tokens):
+            with torch.no_grad():
+                new = self._step(self.steps.logits(new), step, task)
+            yield step
+            if new is None:
+                return
 
     def _step(self, logits: Float[Tensor, "B V"], step: int, task: Task) -> Tensor | None:
         """Draw and write down one token a row; the tokens to go on from, None if all are done."""
@@ -264,7 +271,7 @@ class _Batch:
             self.alive, new = self.alive[keep], new[keep]
         return new
 
-    def _responses(self, tokenizer: Any) -> list[Response]:
+    def responses(self, tokenizer: Any) -> list[Response]:
         lengths, finished = self.lengths.tolist(), self.finished.tolist()
         ids = [row[:n] for row, n in zip(self.tokens.tolist(), lengths, strict=True)]
         said = [row[:-1] if end else row for row, end in zip(ids, finished, strict=True)]

@@ -1,0 +1,130 @@
+"""What a run costs: its model built without weights, its rows packed, memory and time counted."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from truing.config import RunConfig
+from truing.engine import ENGINES
+from truing.engine.adapters import base_of
+from truing.engine.forecast import Pass, Shape, Work, available_bytes, memory, seconds
+from truing.engine.models import choose_numerics, load_config
+from truing.jobs.material import RunMaterial
+from truing.references.policies import each
+from truing.training.arguments import with_adapters
+
+_MORE = 1.33  # how far off a forecast may be
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Memory and time of a run.
+
+    Args:
+        steps: optimizer steps.
+        weights: parameters in all.
+        trained: those that get a gradient.
+        memory: bytes by what they are for, at the peak of a step.
+        available: bytes that are free on this machine now.
+        seconds: of training, references and held-out rows, on this machine.
+    """
+
+    steps: int
+    weights: int
+    trained: int
+    memory: Mapping[str, int]
+    available: int
+    seconds: float
+
+    @property
+    def peak(self) -> int:
+        """Bytes in all."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> str:
+        """`yes`, `hardly` (within what the forecast may be off) or `no`."""
+        if self.peak > self.available:
+            return "no"
+        return "hardly" if self.peak * _MORE > self.available else "yes"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "steps": self.steps,
+            "weights": self.weights,
+            "trained": self.trained,
+            "memory_bytes": dict(self.memory),
+            "peak_bytes": self.peak,
+            "available_bytes": self.available,
+            "fits": self.fits,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def cost_of(config: RunConfig, material: RunMaterial) -> Cost:
+    """Forecast of a run whose data stands.
+
+    Raises:
+        ModelError: the model's configuration cannot be loaded.
+        ConfigError: adapters that fit no module.
+    """
+    described = load_config(base_of(config.model))
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(described)
+        if config.lora is not None:
+            model = with_adapters(model, **config.lora.model_dump())
+    shape = Shape.of(model, described)
+    numerics = choose_numerics(config.dtype)
+    product = numerics.autocast or numerics.weights
+    summary = material.summary
+    tokens = int(config.epochs * (summary.prompt_tokens + summary.response_tokens))
+    references = each(material.reference) if material.objective.needs.reference != "none" else ()
+    passes = len(references) + (2 if material.objective.needs.couples == "batch" else 0)
+    held = sum(len(row.prompt) + sum(map(len, row.responses)) for row in material.held)
+    work = Work(
+        tokens,
+        int(config.epochs * summary.response_tokens),
+        passes * tokens // max(1, round(config.epochs)) + 2 * held,
+    )
+    return Cost(
+        steps=math.ceil(config.epochs * math.ceil(summary.rows / config.pairs_per_step)),
+        weights=shape.weights,
+        trained=shape.trained,
+        memory=memory(shape, _largest(config, material, numerics.weights, product)),
+        available=available_bytes(),
+        seconds=seconds(shape, work, product),
+    )
+
+
+def _largest(
+    config: RunConfig, material: RunMaterial, weights: torch.dtype, product: torch.dtype
+) -> Pass:
+    """The fullest forward pass, and what stays in memory beside the policy."""
+    needs = material.objective.needs
+    plan = ENGINES[config.engine](config.tokens_per_device).plan(
+        material.examples[: config.pairs_per_step]
+    )
+    rows = [[material.examples[i] for i in indices] for indices in plan]
+    responses = [sum(len(r) for row in part for r in row.responses) for part in rows]
+    whole = [
+        sum(len(row.prompt) for row in part) + n for part, n in zip(rows, responses, strict=True)
+    ]
+    biggest = max(range(len(rows)), key=lambda i: whole[i])
+    is_live = needs.live_reference and config.lora is None
+    given = config.trainer
+    return Pass(
+        tokens=whole[biggest],
+        response_tokens=responses[biggest],
+        weight_bytes=weights.itemsize,
+        product_bytes=product.itemsize,
+        is_checkpointed=bool(
+            given.get("gradient_checkpointing") or given.get("activation_checkpointing")
+        ),
+        # A reference is scored before the optimizer has its memory, and dropped.
+        resident=1 if is_live else 0,
+    )
