@@ -167,13 +167,15 @@ def test_nan_stops_the_run_and_names_its_rows(least, tmp_path):
 
 
 def test_a_policy_that_is_not_its_reference_stops_at_step_0(least, tmp_path, monkeypatch):
-    from truing.jobs import stations
+    from truing.jobs import reference_pass
 
     def shifted(*args, **kwargs):
-        return [values - 0.01 for values in original(*args, **kwargs)]
+        filled = original(*args, **kwargs)
+        filled.values = [values - 0.01 for values in filled.values]
+        return filled
 
-    original = stations.fill
-    monkeypatch.setattr(stations, "fill", shifted)
+    original = reference_pass.stored_values
+    monkeypatch.setattr(reference_pass, "stored_values", shifted)
     with pytest.raises(StoppedError, match="not its own reference at step 0"):
         train(**least, output=tmp_path / "run")
     result = train(**least, output=tmp_path / "off", checks={"start": False}, epochs=0.34)
