@@ -38,7 +38,7 @@ from truing.references.policies import (
     Unconditional,
     model_of,
 )
-from truing.references.stored import Filled, Source, in_bytes, stored_values
+from truing.references.stored import Compared, Filled, Source, compared, in_bytes, stored_values
 from truing.references.texts import means_the_same, response_sums, same_rows
 from truing.references.weights import weights_hash
 
@@ -84,6 +84,9 @@ class ReferencePass:
         numerics: of the run.
         progress: shows the work.
         verifies: a few stored values are computed again before the others are believed.
+        notes: what was said of each reading.
+        compares: only compare so many stored responses with what the model says now.
+        compared: what came of that.
     """
 
     config: RunConfig
@@ -93,6 +96,8 @@ class ReferencePass:
     progress: Progress
     verifies: bool = True
     notes: list[str] = field(default_factory=list)
+    compares: int = 0
+    compared: list[Compared] = field(default_factory=list)
 
     # ------------------------------------------------------------------ what it reads
     def check(self, references: Sequence[One], sets: Sequence[RowSet]) -> None:
@@ -256,6 +261,9 @@ class ReferencePass:
         if isinstance(reference, Unconditional):
             begin = np.array([begin_token(tokenizer)], dtype=np.int32)
             rows = [Alone(begin, row.responses) for row in examples]
+        if self.compares:
+            self.compared.append(compared(source, rows, self.compares))
+            return Said([], [], Filled([]))
         filled = stored_values(
             source, rows, self.progress, description=name, verifies=self.verifies
         )

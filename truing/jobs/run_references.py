@@ -24,7 +24,7 @@ from truing.references.policies import (
     moving_of,
     standing,
 )
-from truing.references.stored import in_bytes
+from truing.references.stored import Compared, Filled, in_bytes
 
 
 @dataclass
@@ -121,9 +121,8 @@ class RunReferences:
             model: the policy.
             kind: name of the engine that is exact on it.
         """
-        numbers = [i for i, one in enumerate(self._standing) if (i, "") not in self._said]
-        numbers = [i for i in numbers if isinstance(model_of(self._standing[i]), PolicyStart)]
-        if not any(self._sets(i) or self._needs_alone(i) for i in numbers):
+        numbers = self._start_numbers
+        if not numbers:
             return
         model.eval()
         # The base under fresh adapters is the start: no second copy in memory.
@@ -154,6 +153,31 @@ class RunReferences:
                     ]
 
     # ------------------------------------------------------------------ what was said
+    @property
+    def compared(self) -> list[Compared]:
+        """How stored values compare with what the models say now, where that was asked for."""
+        return self.passes.compared
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether the policy's own start is read."""
+        return bool(self._start_numbers)
+
+    @property
+    def _start_numbers(self) -> list[int]:
+        """References that are the policy's start and are asked something."""
+        return [
+            number
+            for number, one in enumerate(self._standing)
+            if isinstance(model_of(one), PolicyStart)
+            and (self._sets(number) or self._needs_alone(number))
+        ]
+
+    @property
+    def filled(self) -> list[Filled]:
+        """What each reading cost."""
+        return [one.filled for said in self._said.values() for one in said]
+
     def rows(self) -> tuple[Rows, Rows]:
         """Training and held-out rows with everything that was read."""
         material = self.material

@@ -9,6 +9,7 @@ A shard's name is the checksum of its bytes, so a flipped one is found before it
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,16 @@ class Shelf:
             _remove(path)
         self._known.clear()
         self._read.clear()
+
+    def remove(self) -> None:
+        """Take away the shelf itself."""
+        self.forget()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sweep(self) -> list[str]:
+        """Take away damaged shards; their names."""
+        self.refresh()
+        return self.damaged
 
     # ------------------------------------------------------------------ writing
     def put(self, keys: Sequence[bytes], values: Sequence[np.ndarray]) -> None:

@@ -64,6 +64,7 @@ class Filled:
         size_before: bytes on the shelf.
         size_after: bytes on the shelf.
         notes: sentences for the user.
+        fault: why the values could not be stored; "" where they were.
     """
 
     values: list[np.ndarray]
@@ -74,6 +75,7 @@ class Filled:
     size_before: int = 0
     size_after: int = 0
     notes: list[str] = field(default_factory=list)
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,7 @@ def stored_values(
         shelf_of: where a model's values lie.
     """
     started = time.perf_counter()
-    by_row = [row_keys(row.prompt, row.responses) for row in rows]
-    wanted = {
-        key: _Wanted(key, row.prompt, response)
-        for row, keys in zip(rows, by_row, strict=True)
-        for key, response in zip(keys, row.responses, strict=True)
-    }
+    by_row, wanted = _wanted(rows)
     shelf = shelf_of(source.key)
     shelf.refresh()
     filled = Filled([], size_before=shelf.size)
@@ -130,6 +127,7 @@ def stored_values(
     shelf.describe(source.key, source.path)
     for name in shelf.damaged:
         filled.notes.append(f"a damaged shard of the reference was thrown away ({name})")
+    filled.fault = shelf.fault
     if shelf.fault:
         filled.notes.append(f"the reference could not be stored, this run keeps it: {shelf.fault}")
     filled.values = [
@@ -189,22 +187,83 @@ def _believed(
     return shelf
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a store holds of some rows, and how far it lies from what the model says now.
+
+    Args:
+        stored: distinct responses that lie there.
+        missing: those that do not.
+        checked: those that were computed again.
+        gap: mean absolute difference over their tokens, nats.
+        limit: what rounding may leave of it.
+    """
+
+    stored: int
+    missing: int
+    checked: int
+    gap: float
+    limit: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the stored values are the model's; written so that NaN is not."""
+        return self.gap <= self.limit
+
+
+def compared(
+    source: Source,
+    rows: Sequence[TokenRow],
+    count: int,
+    shelf_of: Callable[[ModelKey], Shelf] = Shelf.of,
+) -> Compared:
+    """Compute a few stored responses again; nothing is stored or taken away.
+
+    Args:
+        source: the model.
+        rows: whose responses are looked for.
+        count: how many are computed again, chosen by their keys.
+        shelf_of: where a model's values lie.
+    """
+    shelf = shelf_of(source.key)
+    shelf.refresh()
+    return _compared(source, shelf, _wanted(rows)[1], count)
+
+
+def _wanted(rows: Sequence[TokenRow]) -> tuple[list[list[bytes]], dict[bytes, _Wanted]]:
+    """The keys of each row's responses, and every distinct response once."""
+    by_row = [row_keys(row.prompt, row.responses) for row in rows]
+    wanted = {
+        key: _Wanted(key, row.prompt, response)
+        for row, keys in zip(rows, by_row, strict=True)
+        for key, response in zip(keys, row.responses, strict=True)
+    }
+    return by_row, wanted
+
+
 def _agrees(source: Source, shelf: Shelf, wanted: dict[bytes, _Wanted]) -> bool:
     """Whether the model still says what is stored of a few responses."""
-    some = sorted(
-        one.key
-        for one in wanted.values()
+    return _compared(source, shelf, wanted, VERIFIED).agrees
+
+
+def _compared(source: Source, shelf: Shelf, wanted: dict[bytes, _Wanted], count: int) -> Compared:
+    stored = sorted(
+        one.key for one in wanted.values() if shelf.get(one.key, len(one.response)) is not None
+    )
+    is_exact = source.key.dtype in {"float32", "float64"} and source.key.quantisation == "none"
+    limit = TOLERANCE if is_exact else HALF_TOLERANCE
+    some = [
+        one
+        for one in map(wanted.__getitem__, stored)
         if len(one.prompt) + len(one.response) <= _LONGEST_VERIFIED
-        and shelf.get(one.key, len(one.response)) is not None
-    )[:VERIFIED]
-    if not some:
-        return True
-    rows = [Alone(wanted[key].prompt, (wanted[key].response,)) for key in some]
-    now = np.concatenate(source.logps(rows))
-    then = np.concatenate([_found(shelf, key, len(wanted[key].response)) for key in some])
-    is_half = source.key.dtype != "float32" or source.key.quantisation != "none"
-    gap = float(np.abs(now - then).mean())
-    return gap <= (HALF_TOLERANCE if is_half else TOLERANCE)
+    ][:count]
+    gaps = [0.0]
+    if some:
+        now = source.logps([Alone(one.prompt, (one.response,)) for one in some])
+        then = [_found(shelf, one.key, len(one.response)) for one in some]
+        gaps = [float(np.abs(np.concatenate(now) - np.concatenate(then)).mean())]
+    missing = len(wanted) - len(stored)
+    return Compared(len(stored), missing, len(some), gaps[0], limit)
 
 
 def _compute(
