@@ -118,6 +118,8 @@ class Run:
     alarms: tuple[Alarm, ...]
     is_finished: bool
     missing: tuple[Missing, ...]
+    rounds: tuple[Mapping[str, Any], ...] = ()
+    """A line for each round of a run that has several."""
 
 
 def collect(folder: Path) -> Run:
@@ -152,6 +154,9 @@ def collect(folder: Path) -> Run:
         alarms=tuple(map(_alarm, _read_lines(folder, "alarms.jsonl", missing))),
         is_finished=(folder / "finished.json").exists() or any(folder.glob("*.safetensors")),
         missing=tuple(missing),
+        rounds=tuple(_read_lines(folder, "rounds.jsonl", []))
+        if (folder / "rounds.jsonl").is_file()
+        else (),
     )
 
 

@@ -15,6 +15,7 @@ from truing.report.figures import curve_figures
 from truing.report.frame import Figure, figures_json
 from truing.report.held_out import evaluation_figures, sample_figures
 from truing.report.numbers import duration, number
+from truing.report.rounds import round_figures
 from truing.report.template import ASSETS, render
 
 NAME = "report.html"
@@ -159,6 +160,13 @@ class _Group:
 
 def _groups(run: Run, evaluation: Mapping[str, Any]) -> list[_Group]:
     return [
+        _Group(
+            "rounds",
+            "Rounds",
+            "Each round is a training of its own that begins where the last one ended; all are "
+            "asked the same prompts with the same noise.",
+            round_figures(run.rounds),
+        ),
         _Group(
             "curves",
             "Training",

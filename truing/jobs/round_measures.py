@@ -1,0 +1,193 @@
+"""What a round did: the policy asked again, its responses scored and held against the start's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from truing.config import Measure, RunConfig
+from truing.core.progress import SILENT, Progress
+from truing.engine import PaddedEngine
+from truing.engine.adapters import load_merged
+from truing.engine.models import load_tokenizer
+from truing.evaluation.generations import Generations, LogRatios, evaluate_generations
+from truing.pairs import Prompts, read_prompts
+from truing.references.fill import fill
+from truing.responses import Sampling, sample
+from truing.responses.groups import Group, Said
+from truing.responses.parse import parse_scorer
+from truing.responses.samplers import prompt_ids
+from truing.training import folder
+
+MEASURED = "measured.json"
+_TOKENS = 16_384
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One policy's responses to the prompts of the measure, in order, each with what it is worth.
+
+    `log_ratios` are to the start, token by token of all responses, nats; None for the start.
+    """
+
+    texts: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    finished: tuple[bool, ...]
+    scores: tuple[float, ...]
+    log_ratios: tuple[float, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "Heard":
+        """The inverse of `to_json`."""
+        ratios = values["log_ratios"]
+        return cls(
+            tuple(values["texts"]),
+            tuple(map(tuple, values["ids"])),
+            tuple(values["finished"]),
+            tuple(values["scores"]),
+            None if ratios is None else tuple(ratios),
+        )
+
+
+@dataclass(frozen=True)
+class _TokenRow:
+    prompt: np.ndarray
+    responses: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class RoundMeasure:
+    """Asks policies the same prompts with the same noise.
+
+    Args:
+        config: of the run.
+        measure: what is asked.
+        start: folder of the first round's start.
+    """
+
+    config: RunConfig
+    measure: Measure
+    start: str
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """Who is asked."""
+        return read_prompts(self.measure.prompts)
+
+    @property
+    def _scorer(self) -> str:
+        rounds = self.config.rounds
+        found = self.measure.scorer or (None if rounds is None else rounds.scorer)
+        assert found is not None, "the configuration wants one"
+        return found
+
+    def heard(self, policy: str, place: Path, description: str, progress: Progress) -> Heard:
+        """What a policy says; remembered in `place`.
+
+        Raises:
+            ModelError: the policy cannot be loaded.
+        """
+        if (place / MEASURED).is_file():
+            return Heard.of_json(json.loads((place / MEASURED).read_text(encoding="utf-8")))
+        found = self._asked(policy, description, progress)
+        place.mkdir(parents=True, exist_ok=True)
+        folder.write_json(place / MEASURED, found.to_json())
+        return found
+
+    def _asked(self, policy: str, description: str, progress: Progress) -> Heard:
+        tokenizer = load_tokenizer(policy)
+        model: Any = load_merged(policy, torch.float32)
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        ids = [prompt_ids(tokenizer, prompt) for prompt in self.prompts.asked]
+        number, most = self.measure.responses, self.measure.max_new_tokens
+        groups = sample(
+            model,
+            tokenizer,
+            ids,
+            sampling=Sampling(num_responses=number, max_new_tokens=most),
+            seed=self.config.seed,
+            progress=progress,
+            description=description,
+        )
+        scorer = parse_scorer(self._scorer).opened()
+        asked = [
+            Group(prompt, tuple(Said(one.text, len(one.tokens), one.finished) for one in group))
+            for prompt, group in zip(self.prompts.asked, groups, strict=True)
+        ]
+        flat = [one for group in groups for one in group]
+        rows = [
+            _TokenRow(
+                np.array(prompt, dtype=np.int32),
+                tuple(np.array(one.tokens, dtype=np.int32) for one in group),
+            )
+            for prompt, group in zip(ids, groups, strict=True)
+        ]
+        return Heard(
+            tuple(one.text for one in flat),
+            tuple(one.tokens for one in flat),
+            tuple(one.finished for one in flat),
+            tuple(score for verdict in scorer(asked) for score in verdict.scores),
+            None if policy == self.start else tuple(self._log_ratios(model, rows)),
+        )
+
+    def _log_ratios(self, model: Any, rows: Sequence[_TokenRow]) -> Sequence[float]:
+        start: Any = load_merged(self.start, torch.float32)
+        start.to(model.device)
+        engine = PaddedEngine(_TOKENS)
+        ours, theirs = (np.concatenate(fill(one, rows, engine, SILENT)) for one in (model, start))
+        return (ours - theirs).tolist()
+
+    def numbers(self, now: Heard, before: Heard, start: Heard) -> dict[str, Any]:
+        """Score, win rate, length and KL against the start, with intervals; the step alone too.
+
+        Args:
+            now: of the policy.
+            before: of the policy one round earlier.
+            start: of the first round's start.
+        """
+        after, first = self._table(now), self._table(start)
+        ratios = None
+        if now.log_ratios is not None:
+            lengths = [len(one) for one in now.ids]
+            ratios = LogRatios(
+                np.array(now.log_ratios), np.repeat(np.arange(len(lengths)), lengths)
+            )
+        found = evaluate_generations(after, first, ratios, seed=self.config.seed).to_json()
+        step = evaluate_generations(after, self._table(before), seed=self.config.seed).to_json()
+        ends = ("", "_low", "_high")
+        return {**found, **{f"step_win_rate{end}": step[f"win_rate{end}"] for end in ends}}
+
+    def _table(self, heard: Heard) -> Generations:
+        return Generations(
+            length=np.array([len(one) for one in heard.ids]),
+            cut=~np.array(heard.finished),
+            score=np.nan_to_num(np.array(heard.scores), nan=min(heard.scores)),
+            prompt=np.repeat(np.arange(len(self.prompts.asked)), self.measure.responses),
+        )
+
+    def side_by_side(self, start: Heard, end: Heard) -> list[dict[str, Any]]:
+        """The first response to each prompt before and after, as the report reads them."""
+        step = self.measure.responses
+        return [
+            {
+                "prompt": prompt.text,
+                "before": start.texts[index],
+                "after": end.texts[index],
+                "score_before": round(start.scores[index], 3),
+                "score_after": round(end.scores[index], 3),
+                "tokens_before": len(start.ids[index]),
+                "tokens_after": len(end.ids[index]),
+            }
+            for prompt, index in zip(
+                self.prompts.asked, range(0, len(end.texts), step), strict=True
+            )
+        ]
