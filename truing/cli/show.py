@@ -84,11 +84,11 @@ _ROUND = (
     ("rows", "rows", "{:,}"),
     ("steps", "steps", "{}"),
     ("score", "score", "{:.2f}"),
-    ("win_rate", "win rate against the start", "{:.3f}"),
-    ("step_win_rate", "against the round before", "{:.3f}"),
-    ("kl", "KL to the start", "{:.1f}"),
+    ("win_rate", "wins", "{:.3f}"),
+    ("step_win_rate", "of last", "{:.3f}"),
+    ("kl", "KL", "{:.1f}"),
     ("length", "tokens", "{:.0f}"),
-    ("seconds", "seconds", "{:.0f}"),
+    ("seconds", "s", "{:.0f}"),
 )
 
 
@@ -103,7 +103,9 @@ def _show_rounds(lines: Sequence[Mapping[str, Any]]) -> None:
     for line in lines:
         cells = ["" if line.get(key) is None else form.format(line[key]) for key, _, form in known]
         rows.append([str(line["round"]), *cells])
-    console.show_table("", ("round", *(name for _, name, _ in known)), rows)
+    title = "wins: share of prompts won against the start, and against the round before"
+    columns = ("round", *(name for _, name, _ in known))
+    console.show_table(title if lines[-1].get("win_rate") is not None else "", columns, rows)
 
 
 def configured(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from truing.config import RunConfig
 from truing.core import Needs
@@ -15,7 +15,8 @@ from truing.data import DataSummary, Example, Prepared, Source, prepare
 from truing.data.beside import mismatched_responses, prepare_auxiliary
 from truing.engine import ENGINES
 from truing.engine.adapters import base_of
-from truing.engine.models import load_tokenizer, max_positions
+from truing.engine.gguf_files import is_gguf
+from truing.engine.models import load_config, load_tokenizer, max_positions
 from truing.errors import NeedsError
 from truing.objectives import Objective
 from truing.recipes import parse
@@ -95,8 +96,8 @@ def reader_of(config: RunConfig, tokenizer_folder: str | Path | None = None) -> 
     if config.max_length is not None:
         return Reader(config, tokenizer, config.max_length)
     base = base_of(config.model)
-    is_folder = (Path(base) / "config.json").is_file()
-    model_config = AutoConfig.from_pretrained(base) if is_folder else None
+    is_here = (Path(base) / "config.json").is_file() or is_gguf(base)
+    model_config = load_config(base) if is_here else None
     return Reader(config, tokenizer, max_positions(model_config, tokenizer))
 
 
