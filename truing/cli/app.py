@@ -9,6 +9,7 @@ import typer
 
 from truing.cli import around as around_verbs
 from truing.cli import data as data_verbs
+from truing.cli import migrate as migrate_verb
 from truing.cli import pairs as pairs_verbs
 from truing.cli.exits import INTERRUPTED, run
 
@@ -160,6 +161,7 @@ def explain(
 
 around_verbs.register(app)
 data_verbs.register(app)
+migrate_verb.register(app)
 pairs_verbs.register(app)
 
 
@@ -168,12 +170,15 @@ def doctor(
     engine: Annotated[
         bool, typer.Option("--engine", help="Which engine each family of models gets.")
     ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Which engine this folder, GGUF file or hub name gets.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Versions and machine for a report of a bug; with --engine, what is exact on which model."""
     from truing.cli.show import show_doctor
 
-    show_doctor(engine=engine, as_json=as_json)
+    show_doctor(engine=engine, model=model, as_json=as_json)
 
 
 def main() -> None:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from truing.core.progress import SILENT, Progress
 from truing.engine.architectures import ARCHITECTURES, Architecture
 from truing.engine.choose import choose_engine
+from truing.engine.models import load_model
 
 # Of the tiny models' forward passes; the probe's rows have 30 tokens.
 TOKENS = 1000
@@ -43,6 +46,18 @@ def _line(architecture: Architecture) -> ArchitectureLine:
         choice.reason,
         (choice.name == "shared") == architecture.shares,
     )
+
+
+def model_line(path: str) -> ArchitectureLine:
+    """The start-up probe's word on one model: a folder, a GGUF file or a hub name.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    model = load_model(path, torch.float32)
+    choice = choose_engine("auto", model, TOKENS)
+    name = f"{path} ({model.config.model_type})"
+    return ArchitectureLine(name, choice.name, choice.reason, is_expected=True)
 
 
 def as_markdown(lines: tuple[ArchitectureLine, ...]) -> str:
