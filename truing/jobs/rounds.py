@@ -189,7 +189,7 @@ class RoundsRun:
 
     def _built(self, policy: str, number: int) -> tuple[str, int]:
         rounds = self.rounds
-        given = {"sampler": rounds.sampler, "select": rounds.select}
+        given: dict[str, Any] = {"sampler": rounds.sampler, "select": rounds.select}
         result = build_pairs(
             self.place(number) / "pairs",
             policy=policy,

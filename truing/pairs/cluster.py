@@ -59,8 +59,9 @@ def on_ray(
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         shards = ray.data.from_items([{"shard": number} for number in missing])
+        worker: Any = Worker  # a class is mapped with, made once in each process
         results = shards.map(
-            Worker, fn_constructor_args=(plan, str(output.resolve())), concurrency=workers
+            worker, fn_constructor_args=(plan, str(output.resolve())), concurrency=workers
         )
         for row in results.iter_rows():
             spent.update(json.loads(row["cost"]))

@@ -6,6 +6,7 @@ faults, and which model, sampler and scorer it was.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -110,8 +111,9 @@ def scores_of(table: pa.Table, *, keep_cut: bool) -> Scores:
 
 
 def _is_empty(table: pa.Table) -> Array:
-    import pyarrow.compute as pc
+    from pyarrow import compute
 
+    pc: Any = compute  # its functions are made at run time
     texts = _lists(table, "responses").flatten()
     return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0).to_numpy(
         zero_copy_only=False
