@@ -1,0 +1,108 @@
+"""The verbs on references: compute, list, verify, prune."""
+
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
+Items = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RECIPE.yaml] [KEY=VALUE]...",
+        help="The run: a recipe file, then keys that go over it.",
+    ),
+]
+Model = Annotated[str | None, typer.Option(help="Folder or hub name of the policy.")]
+Data = Annotated[list[str] | None, typer.Option(help="Preference rows; may be repeated.")]
+ObjectiveText = Annotated[str | None, typer.Option(help="What the run trains.")]
+Reference = Annotated[
+    str | None, typer.Option(help="For instance \"model(path='other')\"; default: policy_start().")
+]
+
+verbs = typer.Typer(
+    help="What references say of the data: computed once, stored, used by every run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _given(data: list[str] | None, **flags: Any) -> dict[str, Any]:
+    if data:
+        flags["data"] = data if len(data) > 1 else data[0]
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+@verbs.command()
+def compute(
+    items: Items = None,
+    model: Model = None,
+    data: Data = None,
+    objective: ObjectiveText = None,
+    reference: Reference = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute what a run will ask its references; the run finds it in the store."""
+    from truing.cli.show_references import show_computed
+
+    flags = _given(data, model=model, objective=objective, reference=reference)
+    show_computed(items or [], flags, as_json=as_json)
+
+
+@verbs.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """What lies in the store: model, numbers, responses, size, last use."""
+    from truing.cli.show_references import show_store
+
+    show_store(as_json=as_json)
+
+
+@verbs.command()
+def verify(
+    items: Items = None,
+    model: Model = None,
+    data: Data = None,
+    objective: ObjectiveText = None,
+    reference: Reference = None,
+    rows: Annotated[int, typer.Option(min=1, help="Responses that are computed again.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Check every shard; with a run, compute some of its stored values again and compare."""
+    from truing.cli.show_references import show_verified
+
+    flags = _given(data, model=model, objective=objective, reference=reference)
+    is_sound = show_verified(items or [], flags, rows=rows, as_json=as_json)
+    if not is_sound:
+        raise typer.Exit(1)
+
+
+@verbs.command()
+def prune(
+    older_than: Annotated[
+        float | None, typer.Option(min=0, help="Models that no run used for so many days.")
+    ] = None,
+    max_size: Annotated[
+        float | None, typer.Option(min=0, help="MB to keep; models used longest ago go first.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="One model, by the start of its key.")] = None,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Shards with a wrong checksum.")] = (
+        False
+    ),
+    everything: Annotated[bool, typer.Option("--all", help="The whole store.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take stored values away; a run that needs them computes them again."""
+    from truing.cli.show_references import show_pruned
+
+    show_pruned(
+        older_than=older_than,
+        max_size=None if max_size is None else int(max_size * 2**20),
+        key=key,
+        damaged=damaged,
+        everything=everything,
+        as_json=as_json,
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Put the verbs on the command."""
+    app.add_typer(verbs, name="reference")
