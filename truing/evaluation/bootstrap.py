@@ -179,7 +179,7 @@ def estimate(
         return np.stack([statistic.of_sums(sums[..., piece]) for statistic, piece in pieces])
 
     values = of_sums(table.sum(axis=0))
-    spread = of_sums(_resampled_sums(table, resamples=resamples, seed=seed))
+    spread = of_sums(resampled_sums(table, None, resamples=resamples, seed=seed))
     low, high = _percentiles(spread)
     found: dict[str, Estimate] = {}
     for index, (name, statistic) in enumerate(statistics.items()):
@@ -194,10 +194,12 @@ def estimate(
     return found
 
 
-def _resampled_sums(
-    table: Float[Array, "G C"], *, resamples: int, seed: int
+def resampled_sums(
+    table: Float[Array, "P C"], groups: Int[Array, "P"] | None, *, resamples: int, seed: int
 ) -> Float[Array, "B C"]:
-    """Sums of the columns in each resample of the rows; NaN where there is one row only."""
+    """Sums of the columns in each resample; whole groups are drawn. NaN where there is one only."""
+    if groups is not None:
+        table = _sum_by_group(table, groups)
     rows, columns = table.shape
     if rows < 2:
         return np.full((resamples, columns), np.nan)
