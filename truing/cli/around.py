@@ -79,6 +79,37 @@ def check(
         raise typer.Exit(code)
 
 
+def sweep(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[BASE.yaml] [KEY=VALUE,VALUE]...",
+            help="Keys with several values make the grid; objective.beta=0.05,0.1 is a knob.",
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Folder or hub name of the policy.")] = None,
+    data: Data = None,
+    output: Annotated[Path, typer.Option(help="Folder of the sweep; the same takes it up.")] = Path(
+        "sweep"
+    ),
+    lora: Annotated[bool, typer.Option("--lora", help="Low-rank adapters.")] = False,
+    sort: Annotated[
+        str | None, typer.Option(help="A number of the evaluation, e.g. reward_accuracy.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; default: one a GPU, else one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A grid of runs: every combination of values, one table, one page to compare."""
+    from truing.cli.show_sweep import show_sweep
+
+    flags = _given(data, lora=lora, model=model)
+    code = show_sweep(items or [], flags, output=output, sort=sort, jobs=jobs, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
 Model = Annotated[str, typer.Argument(metavar="RUN", help="Run or model folder, or hub name.")]
 Temperature = Annotated[float, typer.Option(min=0, help="0: the likeliest token always.")]
 TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that hold this much.")]
@@ -192,7 +223,18 @@ def export(
     )
 
 
+def watch(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    once: Annotated[bool, typer.Option("--once", help="Show where it stands, and end.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 2.0,
+) -> None:
+    """See a run go from another terminal: metrics, time left, alarms; ends when the run does."""
+    from truing.cli.show_watch import show_watch
+
+    show_watch(run_folder, once=once, every_s=every)
+
+
 def register(app: typer.Typer) -> None:
     """Put the verbs on the command."""
-    for verb in (sft, check, generate, chat, export):
+    for verb in (sft, check, sweep, generate, chat, export, watch):
         app.command()(verb)

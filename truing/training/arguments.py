@@ -1,6 +1,7 @@
 """From the run's settings to transformers' TrainingArguments, and the policy's adapters."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -10,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, TrainingArguments
 
 from truing.errors import ConfigError
+from truing.training.launchers import refuse_unknown_ways
 
 CHECKPOINTS_A_RUN = 10
 DEFAULTS: Mapping[str, Any] = {
@@ -38,13 +40,16 @@ def training_arguments(
     autocast: torch.dtype | None,
     deterministic: bool,
     evaluate_every: int | None,
+    best: tuple[str, bool] | None = None,
     given: Mapping[str, Any],
 ) -> TrainingArguments:
     """The Trainer's arguments: ours, over the user's `trainer` block, over the defaults.
 
     Raises:
-        ConfigError: `trainer` names a field that TrainingArguments has not, or a value it refuses.
+        ConfigError: `trainer` names a field that TrainingArguments has not, or a value it refuses;
+            `best` (a measure, and whether more of it is better) where no evaluation takes place.
     """
+    refuse_unknown_ways(given, os.environ)
     known = {field.name for field in fields(TrainingArguments)}
     unknown = sorted(set(given) - known)
     if unknown:
@@ -61,6 +66,13 @@ def training_arguments(
     for name in ("gradient_checkpointing", "activation_checkpointing"):
         if chosen.get(name):
             chosen.setdefault(f"{name}_kwargs", {"use_reentrant": False})
+    if best is not None and (evaluate_every or 0) > steps:
+        raise ConfigError(
+            f"evaluation.best has no effect: the run has {steps} steps, and the first evaluation "
+            f"would be after {evaluate_every}",
+            where="configuration",
+            fix=f"set evaluation.every={max(1, steps // 5)}, or leave evaluation.best out",
+        )
     ours = {
         "output_dir": output,
         "seed": seed,
@@ -77,6 +89,15 @@ def training_arguments(
         "dataloader_pin_memory": False,
         "use_cpu": not torch.cuda.is_available(),
     }
+    if best is not None:
+        name, is_gain = best
+        ours |= {
+            "load_best_model_at_end": True,
+            "metric_for_best_model": f"eval_{name}",
+            "greater_is_better": is_gain,
+            "save_strategy": "steps",
+            "save_steps": evaluate_every,
+        }
     try:
         return TrainingArguments(**{**chosen, **ours})
     except (ValueError, TypeError) as error:

@@ -1,0 +1,50 @@
+"""What a launcher may ask for: one process, data parallelism, or FSDP2; all else is refused."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from truing.errors import ConfigError
+
+
+def refuse_unknown_ways(given: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Ways to split a model that Truing's steps do not fit.
+
+    Args:
+        given: the `trainer` block of the configuration.
+        environment: of the process; `accelerate launch` says there what was configured.
+
+    Raises:
+        ConfigError: DeepSpeed, FSDP1, Megatron-LM, or batches that one process hands out.
+    """
+    if given.get("deepspeed") or _is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
+        # Its backward takes the optimizer's step, and one step here has many backwards.
+        raise _refused("DeepSpeed is not supported", "trainer.deepspeed")
+    if _is_on(environment, "ACCELERATE_USE_MEGATRON_LM"):
+        raise _refused("Megatron-LM is not supported", "accelerate")
+    settings = given.get("fsdp_config") or {}
+    version = settings.get("fsdp_version", settings.get("version", 2))
+    if _is_on(environment, "ACCELERATE_USE_FSDP"):
+        version = environment.get("FSDP_VERSION", "1")
+    if str(version) != "2":
+        raise _refused("FSDP version 1 is not supported", "trainer.fsdp_config")
+    accelerator = given.get("accelerator_config") or {}
+    for name in ("dispatch_batches", "split_batches"):
+        if accelerator.get(name):
+            raise ConfigError(
+                f"{name} cuts packed rows in the middle",
+                where="trainer.accelerator_config",
+                fix="leave it out: every process takes its share of a step by itself",
+            )
+
+
+def _is_on(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "false").lower() in {"1", "true", "yes"}
+
+
+def _refused(what: str, where: str) -> ConfigError:
+    return ConfigError(
+        what,
+        where=where,
+        fix="launch with torchrun or accelerate without it; where one device is too small, set "
+        "trainer.fsdp=true (FSDP2)",
+    )
