@@ -222,6 +222,34 @@ def test_nothing_selected_leaves_no_file(tmp_path):
     assert result.to_json()["data"] is None
 
 
+FICKLE = """
+from pathlib import Path
+
+def score(prompt, response):
+    if response == "poor" and not Path("mended").exists():
+        raise OSError("away")
+    return len(response)
+"""
+
+
+def test_faults_are_scored_again_where_that_is_wanted(kwise_file, tmp_path, monkeypatch):
+    (tmp_path / "fickle_scores.py").write_text(FICKLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = {
+        "sampler": f"folder(path={str(kwise_file)!r})",
+        "scorer": "python(call='fickle_scores:score')",
+        "shard_rows": 2,
+    }
+    first = build_pairs(tmp_path / "out", **keys)
+    assert first.faults == {"OSError: away": 1}
+    assert first.counts["responses without a score"] == 1
+    (tmp_path / "mended").touch()
+    assert build_pairs(tmp_path / "out", **keys).num_new == 0
+    again = build_pairs(tmp_path / "out", retry_faults=True, **keys)
+    assert (again.num_new, again.faults) == (1, {})
+
+
 # ------------------------------------------------------------------ prompts
 
 

@@ -34,6 +34,9 @@ def build(
     keep_cut: Annotated[
         bool, typer.Option("--keep-cut", help="Pairs may hold responses without an end.")
     ] = False,
+    retry_faults: Annotated[
+        bool, typer.Option("--retry-faults", help="Score shards with faults again.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="So many processes of a Ray cluster.")
     ] = None,
@@ -54,6 +57,7 @@ def build(
         seed=seed,
         shard_rows=shard_rows,
         keep_cut=keep_cut,
+        retry_faults=retry_faults,
         workers=workers,
     )
 

@@ -87,6 +87,7 @@ def build_pairs(
     seed: int = 0,
     shard_rows: int = 256,
     keep_cut: bool = False,
+    retry_faults: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> PairsResult:
@@ -107,6 +108,7 @@ def build_pairs(
         seed: of sampling.
         shard_rows: prompts of a shard.
         keep_cut: pairs may hold responses that were cut before their end.
+        retry_faults: score shards again that hold a response without a score.
         workers: so many processes of a Ray cluster; None: this process.
         progress: shows long work.
 
@@ -123,6 +125,8 @@ def build_pairs(
     stages = Stages(plan, output)
     stages.samples.sweep()
     stages.manifest.sweep()
+    if retry_faults:
+        stages.forget_faults()
     missing = stages.missing()
     if workers is not None and missing:
         spent = _on_cluster(stages, missing, workers, progress)

@@ -120,6 +120,15 @@ class Stages:
             shard, key, scored_table(table, verdicts, scorer=plan.scorer_key)
         )
 
+    def forget_faults(self) -> None:
+        """Take shards out of the manifest in which something could not be scored."""
+        for number, key in self.plan.keys.items():
+            path = self.manifest.find(number, key)
+            if path is None:
+                continue
+            if any(parquet.read_table(path, columns=["faults"]).column(0).to_pylist()):
+                path.unlink()
+
     def forget_policy(self) -> None:
         """Let go of the sampler's model: a scorer may need the room."""
         self._sampler = None

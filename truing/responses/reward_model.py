@@ -15,6 +15,7 @@ from truing.engine.models import load_tokenizer, max_positions
 from truing.errors import ModelError
 from truing.responses.groups import Asked, Group, Said
 from truing.responses.identity import weights_key
+from truing.responses.samplers import TEMPLATE_FAULTS
 from truing.responses.scorers import OpenScorer, Scorer, Verdict
 
 _LOADING_FAULTS = (OSError, ValueError, KeyError, RuntimeError)
@@ -79,15 +80,28 @@ class _Open(OpenScorer):
         self._limit = max_positions(model.config, tokenizer)
 
     def __call__(self, groups: Sequence[Group]) -> list[Verdict]:
-        texts = [self._ids(group.prompt, said) for group in groups for said in group.responses]
-        order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
+        tried = [self._tried(group.prompt, said) for group in groups for said in group.responses]
+        texts = [ids for ids, _ in tried]
+        order = sorted((i for i, ids in enumerate(texts) if ids), key=lambda i: (len(texts[i]), i))
         scores = [math.nan] * len(texts)
         for start in range(0, len(order), self._value.batch_size):
             part = order[start : start + self._value.batch_size]
             for index, score in zip(part, self._scores([texts[i] for i in part]), strict=True):
                 scores[index] = score
-        values = iter(scores)
-        return [Verdict.of([next(values) for _ in group.responses]) for group in groups]
+        told = iter([(score, fault) for score, (_, fault) in zip(scores, tried, strict=True)])
+        verdicts = []
+        for group in groups:
+            own = [next(told) for _ in group.responses]
+            faults = [fault for _, fault in own if fault]
+            verdicts.append(Verdict.of([score for score, _ in own], faults))
+        return verdicts
+
+    def _tried(self, prompt: Asked, said: Said) -> tuple[list[int], str]:
+        """Ids of a text, or none and why."""
+        try:
+            return self._ids(prompt, said), ""
+        except TEMPLATE_FAULTS as error:
+            return [], f"the chat template refuses the turns: {str(error)[:100]}"
 
     def _ids(self, prompt: Asked, said: Said) -> list[int]:
         if isinstance(prompt.speech, str):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import jinja2
 import torch
 
 from truing.core.called import Called, call_text
@@ -19,6 +20,9 @@ from truing.errors import ConfigError
 from truing.responses.groups import Asked, Group, Said
 from truing.responses.identity import weights_key
 from truing.responses.sample import Response, Sampling, sample
+
+# What a chat template raises for turns that it does not like.
+TEMPLATE_FAULTS = (jinja2.TemplateError, TypeError, ValueError, KeyError)
 
 
 class OpenSampler(ABC):
@@ -143,7 +147,7 @@ def prompt_ids(tokenizer: Any, prompt: Asked) -> list[int]:
     is left, the begin or else the end token stands alone.
 
     Raises:
-        ConfigError: a conversation, and the tokenizer has no chat template.
+        ConfigError: a conversation, and the tokenizer has no chat template, or one that refuses it.
     """
     end = tokenizer.eos_token_id
     if isinstance(prompt.speech, str):
@@ -160,10 +164,17 @@ def prompt_ids(tokenizer: Any, prompt: Asked) -> list[int]:
         )
     import json
 
-    text = tokenizer.apply_chat_template(
-        [turn.to_dict() for turn in prompt.speech],
-        tools=json.loads(prompt.tools) if prompt.tools else None,
-        tokenize=False,
-        add_generation_prompt=True,
-    )
+    try:
+        text = tokenizer.apply_chat_template(
+            [turn.to_dict() for turn in prompt.speech],
+            tools=json.loads(prompt.tools) if prompt.tools else None,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+    except TEMPLATE_FAULTS as error:
+        raise ConfigError(
+            f"the chat template refuses the prompt {prompt.text[:60]!r}: {error}",
+            where=str(tokenizer.name_or_path),
+            fix="mend the order of its turns, or take a policy whose template takes them",
+        ) from error
     return list(tokenizer(text, add_special_tokens=False).input_ids)
