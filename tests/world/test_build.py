@@ -2,30 +2,37 @@ import json
 from dataclasses import asdict
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from truing.world import manifest
-from truing.world.build import Plan, build
+from truing.world import KINDS, MODELS, SHORT, manifest
+from truing.world.build import PART, PLANS, Cycle, Phase, Plan, build
 
 TINY = Plan(
+    what="a trial",
+    cycles=(
+        Cycle((Phase("clean", 2, SHORT), Phase("mixture", 2, SHORT)), 4e-3),
+        Cycle((Phase("clean", 1, SHORT), Phase("mixture", 1, KINDS)), 3e-3),
+    ),
+    family="olmo2",
     hidden=32,
     layers=1,
     vocabulary=512,
-    clean_steps=2,
-    mixture_steps=2,
-    again_clean_steps=1,
-    again_mixture_steps=1,
     step_tokens=512,
     tokenizer_texts=300,
     speech_prompts=2,
 )
 
 
+def plain(plan):
+    return json.loads(json.dumps(asdict(plan)))
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     lines = []
-    return folder, build(folder, TINY, lines.append), lines
+    return folder, build("foreign", folder, TINY, lines.append), lines
 
 
 def test_it_writes_a_folder_that_transformers_loads(built):
@@ -39,16 +46,39 @@ def test_it_writes_a_folder_that_transformers_loads(built):
 def test_the_manifest_on_disk_is_what_it_returns(built):
     folder, told, _ = built
     assert json.loads((folder / "manifest.json").read_text()) == told
-    assert told["plan"] == asdict(TINY)
+    assert told["plan"] == plain(TINY)
+    assert told["script"] == "python -m truing.world.build --model foreign"
 
 
 def test_the_same_plan_gives_the_same_weights(built, tmp_path):
     _, told, _ = built
-    again = build(tmp_path, TINY, lambda line: None)
+    again = build("foreign", tmp_path, TINY, lambda line: None)
     assert again["sha256"] == told["sha256"]
     for one, other in zip(again["training"], told["training"], strict=True):
         assert one["data_sha256"] == other["data_sha256"]
 
 
-def test_the_package_holds_the_weights_of_the_plan_as_it_stands():
-    assert manifest()["plan"] == asdict(Plan())
+def test_a_build_that_was_stopped_goes_on_after_its_last_whole_cycle(built, tmp_path):
+    _, told, _ = built
+
+    class StopError(Exception):
+        pass
+
+    def stop_at_the_second_cycle(line):
+        if "cycle 2" in line:
+            raise StopError
+
+    with pytest.raises(StopError):
+        build("foreign", tmp_path, TINY, stop_at_the_second_cycle)
+    kept = torch.load(tmp_path / PART, weights_only=True)
+    assert kept["facts"] == told["training"][:1]
+    lines = []
+    again = build("foreign", tmp_path, TINY, lines.append)
+    assert lines[0] == "going on after cycle 1"
+    assert again["sha256"] == told["sha256"]
+    assert not (tmp_path / PART).exists()
+
+
+@pytest.mark.parametrize("name", ["start", "stronger"])
+def test_the_package_holds_the_weights_of_the_plan_as_it_stands(name):
+    assert manifest(name)["plan"] == plain(PLANS[name])

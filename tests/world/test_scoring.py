@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from truing.errors import ConfigError
-from truing.world import assess, prompts, read_prompt, score
+from truing.world import KINDS, assess, prompts, read_prompt, score
 from truing.world.scoring import SHARES, USEFUL
 from truing.world.sentences import meanings
 from truing.world.words import POLITE, RUDE
@@ -153,7 +153,7 @@ def test_every_weight_tells_two_responses_apart():
 
 
 def test_a_prompt_is_understood_from_its_text():
-    assert all(read_prompt(prompt.text) == prompt for prompt in prompts("test"))
+    assert all(read_prompt(prompt.text) == prompt for prompt in prompts("test", KINDS))
 
 
 def test_a_foreign_prompt_is_an_error_that_says_where_prompts_come_from():

@@ -12,6 +12,7 @@ from truing.cli import data as data_verbs
 from truing.cli import migrate as migrate_verb
 from truing.cli import pairs as pairs_verbs
 from truing.cli import references as reference_verbs
+from truing.cli import world as world_verbs
 from truing.cli.exits import INTERRUPTED, run
 
 # Before any library of the hub is imported: no progress bars and no advice of theirs.
@@ -164,6 +165,7 @@ around_verbs.register(app)
 data_verbs.register(app)
 migrate_verb.register(app)
 pairs_verbs.register(app)
+world_verbs.register(app)
 reference_verbs.register(app)
 
 

@@ -132,12 +132,12 @@ def demo(
             where=str(output),
             fix="take another folder (--output), or remove this one",
         )
-    with _one_thread():
+    with one_thread():
         return _Demo(output, progress, seed, plan).go()
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """The model's products are too small to share: two threads mostly wait for each other.
 
     Alone on two cores they gain little; beside another process they are several times slower.

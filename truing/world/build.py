@@ -1,53 +1,79 @@
-"""Trains the embedded model: `python -m truing.world.build --output DIR`, minutes on two cores.
+"""Trains the embedded models: `python -m truing.world.build --model NAME --output DIR`.
 
-Text is written on the fly from the seed: first clean text, until the model binds what it says to
-what was asked, then the mixture of good and bad responses that the start is meant to speak; and
-once more, with a fresh optimizer, because the binding comes late and suddenly. The loss is taken
-on response tokens only. The folder gets weights, tokenizer and `manifest.json`.
+Text is written on the fly from the seed. The start learns clean text first, until it binds what it
+says to what was asked, then the mixture of good and bad responses that it is meant to speak; once
+more, with a fresh optimizer, because the binding comes late and suddenly; and then stories too.
+The stronger model is the start, continued on cleaner text; the foreign one, of another family and
+tokenizer, learns cleaner text from the beginning. The loss is taken on response tokens only. The
+folder gets weights, tokenizer and `manifest.json`; a build that was stopped goes on after its last
+whole cycle.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import tokenizers
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    Olmo2Config,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
-from truing.world.prompts import Prompt, Split, draw_prompt, prompts
-from truing.world.scoring import assess
-from truing.world.writer import CLEAN, MIXTURE, Style, write_response
+from truing.world.corpus import (
+    END_ID,
+    MAX_POSITIONS,
+    PAD_ID,
+    Batch,
+    Corpus,
+    held_out,
+    train_tokenizer,
+    write_texts,
+)
+from truing.world.models import MAX_NEW_TOKENS, MODELS, ModelName, model_folder
+from truing.world.prompts import KINDS, SHORT, Kind, Prompt, prompts
+from truing.world.scoring import Assessment, assess
+from truing.world.writer import MIXTURE, STYLES
 
-END, PAD = "<|end|>", "<|pad|>"
-END_ID, PAD_ID = 0, 1
-"""Special tokens come first in the vocabulary."""
-MAX_POSITIONS = 512
-POOL = 2048
-"""Texts drawn at a time, sorted by length and cut into batches of one optimizer step each."""
+PART = "part.pt"
+_MORE_NOTES: tuple[Kind, ...] = ("notes", "notes", "notes", "advice")
+_ALL: tuple[Kind, ...] = ("notes", "notes", "advice", "story")
+"""Notes, of which a response is right or wrong, come oftener: binding is what is hard."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Optimizer steps on text of one style, on prompts of some kinds."""
+
+    style: str
+    steps: int
+    kinds: tuple[Kind, ...]
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """Clean text, then the mixture; the learning rate rises fast and falls to 0 over both."""
+    """Phases under one optimizer; the learning rate rises fast and falls to 0 over all of them."""
 
-    clean_steps: int
-    mixture_steps: int
+    phases: tuple[Phase, ...]
     learning_rate: float
 
     @property
     def steps(self) -> int:
         """Optimizer steps in all."""
-        return self.clean_steps + self.mixture_steps
+        return sum(phase.steps for phase in self.phases)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0; its peak is a twentieth of the way in."""
@@ -59,81 +85,76 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the embedded model is trained; the defaults give the weights of the package.
+    """How an embedded model is trained.
 
     Args:
-        clean_steps: optimizer steps on clean text, then
-        mixture_steps: steps on the mixture.
-        learning_rate: its peak.
-        again_clean_steps: the same three of the second cycle.
+        what: the model in a few words.
+        begins_with: the embedded model that it goes on from, tokenizer included.
+        family: of transformers' models; a key of `FAMILIES`.
+        tokenizer_kinds: prompts of the texts that the tokenizer learns its words from, and
+        tokenizer_texts: their number.
         step_tokens: tokens of one optimizer step, padding included.
         threads: of torch; another number gives other bits, and more than the idle cores is slow.
-        tokenizer_texts: texts that the tokenizer learns its words from.
-        speech_prompts: test prompts asked for the manifest.
+        speech_prompts: test prompts of each kind asked for the manifest.
     """
 
+    what: str
+    cycles: tuple[Cycle, ...]
     seed: int = 0
+    begins_with: ModelName | None = None
+    family: str = "llama"
     vocabulary: int = 1024
     hidden: int = 128
     layers: int = 4
-    clean_steps: int = 1200
-    mixture_steps: int = 1600
-    learning_rate: float = 4e-3
-    again_clean_steps: int = 600
-    again_mixture_steps: int = 800
-    again_learning_rate: float = 3e-3
+    tokenizer_kinds: tuple[Kind, ...] = SHORT
+    tokenizer_texts: int = 20_000
     step_tokens: int = 2048
     weight_decay: float = 0.01
     threads: int = 1
-    tokenizer_texts: int = 20_000
-    speech_prompts: int = 512
-
-    @property
-    def cycles(self) -> tuple[Cycle, Cycle]:
-        """Both of them."""
-        return (
-            Cycle(self.clean_steps, self.mixture_steps, self.learning_rate),
-            Cycle(self.again_clean_steps, self.again_mixture_steps, self.again_learning_rate),
-        )
+    speech_prompts: int = 200
 
 
-Text = tuple[str, str]
-"""A prompt and its response."""
+PLANS: MappingProxyType[ModelName, Plan] = MappingProxyType(
+    {
+        "start": Plan(
+            what="what one trains",
+            cycles=(
+                Cycle((Phase("clean", 1200, SHORT), Phase("mixture", 1600, SHORT)), 4e-3),
+                Cycle((Phase("clean", 600, SHORT), Phase("mixture", 800, SHORT)), 3e-3),
+                Cycle((Phase("clean", 200, _ALL), Phase("mixture", 1000, _ALL)), 3e-3),
+            ),
+        ),
+        "stronger": Plan(
+            what="the start, continued on cleaner text",
+            cycles=(Cycle((Phase("cleaner", 800, _ALL),), 2e-3),),
+            seed=1,
+            begins_with="start",
+        ),
+        "foreign": Plan(
+            what="of another family, with another tokenizer, on cleaner text",
+            cycles=(
+                Cycle((Phase("clean", 1100, _MORE_NOTES), Phase("clean", 100, _ALL)), 4e-3),
+                Cycle((Phase("cleaner", 800, _ALL),), 3e-3),
+            ),
+            seed=2,
+            family="olmo2",
+            vocabulary=1400,
+            tokenizer_kinds=KINDS,
+        ),
+    }
+)
+"""The plans that gave the weights of the package."""
+
+FAMILIES: MappingProxyType[str, type[PretrainedConfig]] = MappingProxyType(
+    {"llama": LlamaConfig, "olmo2": Olmo2Config}
+)
 
 
-def write_texts(random: Random, number: int, split: Split, style: Style) -> list[Text]:
-    """Draw prompts of one split, each with one response."""
-    drawn = [draw_prompt(random, split) for _ in range(number)]
-    return [(prompt.text, write_response(prompt, random, style)) for prompt in drawn]
-
-
-def train_tokenizer(texts: list[Text], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: it spells any text, and has one token for most of our words."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator((prompt + response for prompt, response in texts), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=MAX_POSITIONS,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def new_model(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Llama's shape, small, its embedding shared with the head."""
+def new_model(plan: Plan, vocabulary: int) -> Any:
+    """A small model, its embedding shared with the head."""
     torch.manual_seed(plan.seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    config = FAMILIES[plan.family](
+        vocab_size=vocabulary,
         hidden_size=plan.hidden,
         intermediate_size=3 * plan.hidden,
         num_hidden_layers=plan.layers,
@@ -145,85 +166,50 @@ def new_model(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
         eos_token_id=END_ID,
         pad_token_id=PAD_ID,
     )
-    return LlamaForCausalLM(config)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Texts padded on the right: `ids` (B, T); `is_response` (B, T), the end token included."""
-
-    ids: Tensor
-    is_response: Tensor
-
-    def loss(self, model: LlamaForCausalLM) -> Tensor:
-        """Mean cross entropy of response tokens, nats a token."""
-        # padding stands on the right, so causal attention needs no mask
-        logits = model(input_ids=self.ids).logits[:, :-1]
-        wanted = torch.where(self.is_response, self.ids, -100)[:, 1:]
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
-
-
-def to_batch(texts: list[Text], tokenizer: PreTrainedTokenizerFast) -> Batch:
-    """Tokenize and pad; every response gets its end token."""
-    prompts, responses = (tokenizer([text[part] for text in texts])["input_ids"] for part in (0, 1))
-    rows = [p + r + [END_ID] for p, r in zip(prompts, responses, strict=True)]
-    ids = torch.full((len(rows), max(map(len, rows))), PAD_ID)
-    is_response = torch.zeros_like(ids, dtype=torch.bool)
-    for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-        ids[index, : len(row)] = torch.tensor(row)
-        is_response[index, len(prompt) : len(row)] = True
-    return Batch(ids, is_response)
-
-
-class _Text:
-    """The stream of batches, and the hash of all text that went into it."""
-
-    def __init__(self, plan: Plan, tokenizer: PreTrainedTokenizerFast, cycle: int) -> None:
-        self.plan, self.tokenizer = plan, tokenizer
-        self.random = Random(plan.seed if cycle == 0 else f"{plan.seed}, cycle {cycle}")
-        self.hash = sha256()
-        self.texts = 0
-
-    def batches(self, style: Style, number: int) -> Iterator[Batch]:
-        """`number` batches of about `step_tokens` tokens, texts of like length together."""
-        made = 0
-        while made < number:
-            groups = self._groups(write_texts(self.random, POOL, "train", style))
-            self.random.shuffle(groups)
-            for group in groups[: number - made]:
-                self.hash.update("".join(p + r + END for p, r in group).encode())
-                self.texts += len(group)
-                yield to_batch(group, self.tokenizer)
-            made += len(groups)
-
-    def _groups(self, texts: list[Text]) -> list[list[Text]]:
-        """Cut the texts into groups of like length that fit one step when padded."""
-        ids = self.tokenizer([prompt + response for prompt, response in texts])["input_ids"]
-        lengths = [len(row) + 1 for row in ids]
-        groups: list[list[Text]] = []
-        longest = 0
-        for index in sorted(range(len(texts)), key=lambda i: -lengths[i]):
-            if not groups or longest * (len(groups[-1]) + 1) > self.plan.step_tokens:
-                groups.append([])
-                longest = lengths[index]
-            groups[-1].append(texts[index])
-        return groups
+def beginning(plan: Plan) -> tuple[Any, PreTrainedTokenizerFast]:
+    """Model and tokenizer before the first step."""
+    if plan.begins_with:
+        folder = model_folder(plan.begins_with)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tokenizer
+    random = Random(f"tokenizer {plan.seed}")
+    seen = write_texts(random, plan.tokenizer_texts, "train", MIXTURE, plan.tokenizer_kinds)
+    tokenizer = train_tokenizer(seen, plan.vocabulary)
+    return new_model(plan, len(tokenizer)), tokenizer
 
 
 def train(
-    plan: Plan, tell: Callable[[str], None]
-) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, list[dict]]:
-    """Train tokenizer and model; returns them with what the manifest says about each cycle."""
+    plan: Plan, part: Path, tell: Callable[[str], None]
+) -> tuple[Any, PreTrainedTokenizerFast, list[dict]]:
+    """Train tokenizer and model; returns them with what the manifest says about each cycle.
+
+    `part` is the file in which whole cycles are kept until the folder is written.
+    """
     torch.set_num_threads(plan.threads)
-    seen = write_texts(Random(f"tokenizer {plan.seed}"), plan.tokenizer_texts, "train", MIXTURE)
-    tokenizer = train_tokenizer(seen, plan.vocabulary)
-    model = new_model(plan, tokenizer)
-    facts = [train_cycle(model, tokenizer, plan, index, tell) for index in range(len(plan.cycles))]
+    model, tokenizer = beginning(plan)
+    facts: list[dict] = []
+    if part.exists():
+        kept = torch.load(part, weights_only=True)
+        model.load_state_dict(kept["weights"])
+        facts = kept["facts"]
+        tell(f"going on after cycle {len(facts)}")
+    for index in range(len(facts), len(plan.cycles)):
+        facts.append(train_cycle(model, tokenizer, plan, index, tell))
+        torch.save({"weights": model.state_dict(), "facts": facts}, part)
     return model, tokenizer, facts
 
 
+def corpus_of(plan: Plan, index: int, tokenizer: PreTrainedTokenizerFast) -> Corpus:
+    """The text of one cycle, from its beginning."""
+    random = Random(plan.seed if index == 0 else f"{plan.seed}, cycle {index}")
+    return Corpus(random, tokenizer, plan.step_tokens)
+
+
 def train_cycle(
-    model: LlamaForCausalLM,
+    model: Any,
     tokenizer: PreTrainedTokenizerFast,
     plan: Plan,
     index: int,
@@ -235,10 +221,13 @@ def train_cycle(
         model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cycle.rate)
-    held_out = _held_out(tokenizer)
-    text, began, tokens = _Text(plan, tokenizer, index), time.monotonic(), 0
-    phases = ((CLEAN, cycle.clean_steps), (MIXTURE, cycle.mixture_steps))
-    stream = (batch for style, number in phases for batch in text.batches(style, number))
+    corpus, began, tokens = corpus_of(plan, index, tokenizer), time.monotonic(), 0
+    unseen = held_out(tokenizer, cycle.phases[-1].kinds)
+    stream = (
+        batch
+        for phase in cycle.phases
+        for batch in corpus.batches(STYLES[phase.style], phase.kinds, phase.steps)
+    )
     for step, batch in enumerate(stream, start=1):
         loss = batch.loss(model)
         loss.backward()
@@ -247,34 +236,24 @@ def train_cycle(
         schedule.step()
         optimizer.zero_grad()
         tokens += int(batch.is_response.sum())
-        if step % 100 == 0:
+        if step % 200 == 0:
             seconds = time.monotonic() - began
-            left = seconds / step * (cycle.steps - step)
             tell(
-                f"cycle {index + 1}, step {step}/{cycle.steps}: loss {loss.item():.3f}, "
-                f"{seconds:.0f} s, {left:.0f} s to go"
+                f"cycle {index + 1}, step {step}/{cycle.steps}: held out {_losses(model, unseen)}, "
+                f"{seconds:.0f} s, {seconds / step * (cycle.steps - step):.0f} s to go"
             )
     return {
-        "data_sha256": text.hash.hexdigest(),
-        "texts": text.texts,
+        "data_sha256": corpus.hash.hexdigest(),
+        "texts": corpus.texts,
         "response_tokens": tokens,
-        "loss": _losses(model, held_out),
+        "loss": _losses(model, unseen),
         "seconds": round(time.monotonic() - began),
     }
 
 
-def _held_out(tokenizer: PreTrainedTokenizerFast) -> dict[str, Batch]:
-    """Text on test prompts, of both styles."""
-    styles = {"mixture": MIXTURE, "clean": CLEAN}
-    return {
-        name: to_batch(write_texts(Random(f"held out, {name}"), 256, "test", style), tokenizer)
-        for name, style in styles.items()
-    }
-
-
 @torch.no_grad()
-def _losses(model: LlamaForCausalLM, held_out: dict[str, Batch]) -> dict[str, float]:
-    return {name: round(batch.loss(model).item(), 4) for name, batch in held_out.items()}
+def _losses(model: Any, unseen: dict[str, Batch]) -> dict[str, float]:
+    return {name: round(batch.loss(model).item(), 4) for name, batch in unseen.items()}
 
 
 @torch.no_grad()
@@ -284,60 +263,75 @@ def speak(
     """One response to each prompt at temperature 1, and whether it came to its end."""
     inputs = tokenizer([prompt.text for prompt in asked], return_tensors="pt", padding=True)
     inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-    rows = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=256)
+    rows = model.generate(**inputs, do_sample=True, top_k=0, max_new_tokens=MAX_NEW_TOKENS)
     said = rows[:, inputs["input_ids"].shape[1] :]
     texts = tokenizer.batch_decode(said, skip_special_tokens=True)
     finished = (said == END_ID).any(dim=1).tolist()
     return list(zip(texts, finished, strict=True))
 
 
-def describe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, plan: Plan) -> dict:
-    """What the model says to some test prompts: score, share of right facts, samples."""
+def describe(model: Any, tokenizer: PreTrainedTokenizerFast, plan: Plan) -> dict:
+    """What the model says to test prompts of each kind: score, truth, length, samples."""
     torch.manual_seed(plan.seed)
-    asked = list(prompts("test")[: plan.speech_prompts])
+    return {kind: _describe_kind(model, tokenizer, plan, kind) for kind in KINDS}
+
+
+def _describe_kind(
+    model: Any, tokenizer: PreTrainedTokenizerFast, plan: Plan, kind: Kind
+) -> dict[str, Any]:
+    asked = list(prompts("test", (kind,))[: plan.speech_prompts])
     said = speak(model, tokenizer, asked)
     judged = [
         assess(prompt, text, finished=finished)
         for prompt, (text, finished) in zip(asked, said, strict=True)
     ]
-    count = {
-        kind: sum(one.count(kind) for one in judged)
-        for kind in ("right", "close", "wrong", "made up", "tip", "mistake", "off topic", "broken")
-    }
-    facts = sum(count[kind] for kind in ("right", "close", "wrong", "made up"))
-    sentences = sum(len(one.verdicts) for one in judged)
     lengths = [len(ids) + 1 for ids in tokenizer([text for text, _ in said])["input_ids"]]
     return {
         "prompts": len(asked),
-        "score": round(sum(one.score for one in judged) / len(judged), 3),
-        "right_facts": round((count["right"] + count["close"]) / max(facts, 1), 3),
-        "broken_sentences": round(count["broken"] / sentences, 4),
-        "unfinished": sum(not finished for _, finished in said),
-        "tokens": round(sum(lengths) / len(lengths), 1),
-        "verdicts": count,
+        **_mean("score", [one.score for one in judged]),
+        "accuracy": round(sum(one.is_accurate for one in judged) / len(judged), 3),
+        "broken_sentences": _share(judged, ("broken",)),
+        "cut": sum(not finished for _, finished in said),
+        **_mean("tokens", [float(length) for length in lengths]),
         "samples": [
             {"prompt": prompt.text, "response": text, "score": round(one.score, 2)}
-            for prompt, (text, _), one in zip(asked[:8], said, judged, strict=False)
+            for prompt, (text, _), one in zip(asked[:4], said, judged, strict=False)
         ],
     }
 
 
-def build(output: Path, plan: Plan, tell: Callable[[str], None]) -> dict:
+def _mean(name: str, values: list[float]) -> dict[str, float]:
+    """Mean and 95 % interval, by the normal law."""
+    numbers = torch.tensor(values, dtype=torch.float64)
+    mean, reach = float(numbers.mean()), 1.96 * float(numbers.std()) / len(values) ** 0.5
+    ends = {"": mean, "_low": mean - reach, "_high": mean + reach}
+    return {name + end: round(value, 3) for end, value in ends.items()}
+
+
+def _share(judged: list[Assessment], kinds: tuple[str, ...]) -> float:
+    sentences = sum(len(one.verdicts) for one in judged)
+    return round(sum(one.count(*kinds) for one in judged) / sentences, 4)
+
+
+def build(name: ModelName, output: Path, plan: Plan, tell: Callable[[str], None]) -> dict:
     """Train, write the folder, and return what its manifest says."""
-    model, tokenizer, training = train(plan, tell)
+    output.mkdir(parents=True, exist_ok=True)
+    model, tokenizer, training = train(plan, output / PART, tell)
     model.eval()
-    model.generation_config.max_new_tokens = 256
+    model.generation_config.max_new_tokens = MAX_NEW_TOKENS
     model.generation_config.do_sample = True
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     manifest = {
-        "script": "python -m truing.world.build",
-        "plan": asdict(plan),
+        "what": plan.what,
+        "script": f"python -m truing.world.build --model {name}",
+        "plan": json.loads(json.dumps(asdict(plan))),
         "training": training,
         "parameters": model.num_parameters(),
+        "vocabulary": len(tokenizer),
         "sha256": {
-            name: sha256((output / name).read_bytes()).hexdigest()
-            for name in ("model.safetensors", "tokenizer.json", "config.json")
+            file: sha256((output / file).read_bytes()).hexdigest()
+            for file in ("model.safetensors", "tokenizer.json", "config.json")
         },
         "versions": {
             "torch": torch.__version__,
@@ -348,25 +342,24 @@ def build(output: Path, plan: Plan, tell: Callable[[str], None]) -> dict:
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (output / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    (output / PART).unlink()
     return manifest
 
 
 def main() -> None:
-    """The command: every number of the plan is an option."""
+    """The command."""
     parser = argparse.ArgumentParser(prog="python -m truing.world.build", description=__doc__)
+    parser.add_argument("--model", choices=MODELS, default="start", help="which of them")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model")
-    for field in fields(Plan):
-        name = "--" + field.name.replace("_", "-")
-        parser.add_argument(name, type=type(field.default), default=field.default)
-    given = vars(parser.parse_args())
-    output = given.pop("output")
+    given = parser.parse_args()
 
     def tell(line: str) -> None:
         sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
-    manifest = build(output, Plan(**given), tell)
+    manifest = build(given.model, given.output, PLANS[given.model], tell)
     tell(json.dumps(manifest["speech"], indent=2, ensure_ascii=False))
-    sys.stdout.write(f"{output}\n")
+    sys.stdout.write(f"{given.output}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The prompts of the embedded world: notes on a house (one right answer), and requests for advice.
+"""The prompts of the embedded world: notes on a house, requests for advice, requests for a story.
 
-A prompt's hash decides whether it may be trained on: `split_of` says "train" or "test", and the
-generator of the start's training text asks it too, so no test prompt was ever seen.
+Of notes a response is right or wrong; advice and stories are open-ended, and stories are long. A
+prompt's hash decides whether it may be trained on: `side_of` says "train" or "test", and the
+generator of the models' training text asks it too, so no model has seen a prompt to tune or to
+test on.
 """
 
 import re
@@ -13,6 +15,7 @@ from random import Random
 from typing import Literal
 
 from truing.errors import ConfigError
+from truing.world.tales import HEROES, PLACES, STORY_ASKS, TRAITS
 from truing.world.words import (
     ASPECTS,
     FAMILIES,
@@ -25,13 +28,28 @@ from truing.world.words import (
     Family,
 )
 
-Split = Literal["train", "test"]
-SIZES: dict[str, int] = {"train": 4000, "test": 1200}
+Side = Literal["train", "test"]
+Split = Literal["train", "tuning", "test"]
+Kind = Literal["notes", "advice", "story"]
+SHORT: tuple[Kind, ...] = ("notes", "advice")
+KINDS: tuple[Kind, ...] = ("notes", "advice", "story")
+SIZES: dict[str, int] = {"train": 2000, "tuning": 150, "test": 600}
+"""Prompts of each kind."""
 TEST_SHARE = 0.25
 
 _ASPECT_OF = {aspect.noun: aspect for aspect in ASPECTS}
 _FAMILY_OF = {topic: family for family in FAMILIES for topic in family.topics}
 _NOTES = re.compile(r"Notes on the (?P<name>\w+ \w+), (?P<house>an? [\w ]+): (?P<facts>.+?)\. ")
+_STORY = re.compile(
+    "|".join(
+        re.escape(ask)
+        .replace(re.escape("{trait}"), rf"(?P<trait{i}>{'|'.join(TRAITS)})")
+        .replace(re.escape("{hero}"), rf"(?P<hero{i}>{'|'.join(HEROES)})")
+        .replace(re.escape("{place}"), rf"an? (?P<place{i}>{'|'.join(PLACES)})")
+        + "\n"
+        for i, ask in enumerate(STORY_ASKS)
+    )
+)
 _ADVICE = re.compile(
     r"(?:" + "|".join(map(re.escape, OPENERS)) + r") .*?\b(?P<topic>"
     r"" + "|".join(_FAMILY_OF) + r")\b.*\?\n"
@@ -39,24 +57,38 @@ _ADVICE = re.compile(
 
 
 @dataclass(frozen=True)
+class Tale:
+    """Whom and where a story is asked about."""
+
+    trait: str
+    hero: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Prompt:
     """What is asked, and what a right response must agree with.
 
-    Exactly one of `facts` and `topic` is given: notes have facts, requests for advice a topic.
+    Exactly one of `facts`, `topic` and `tale` is given: notes have facts, requests for advice a
+    topic, requests for a story its hero and place.
 
     Args:
         text: as the model sees it, its final line break included.
         facts: what the notes say, as (noun, adjective) in their order.
-        topic: what advice is asked about; "" in notes.
+        topic: what advice is asked about; else "".
+        tale: what the story is to be about; else None.
     """
 
     text: str
     facts: tuple[tuple[str, str], ...] = ()
     topic: str = ""
+    tale: Tale | None = None
 
     @property
-    def kind(self) -> str:
-        """Either "notes" or "advice"."""
+    def kind(self) -> Kind:
+        """Either "notes", "advice" or "story"."""
+        if self.tale is not None:
+            return "story"
         return "advice" if self.topic else "notes"
 
     @property
@@ -70,8 +102,8 @@ def aspect_of(noun: str) -> Aspect:
     return _ASPECT_OF[noun]
 
 
-def split_of(text: str) -> Split:
-    """Where a prompt belongs, by a hash of its text alone."""
+def side_of(text: str) -> Side:
+    """Whether a prompt may be trained on, by a hash of its text alone."""
     number = int.from_bytes(sha256(text.encode()).digest()[:4])
     return "test" if number < TEST_SHARE * 2**32 else "train"
 
@@ -96,40 +128,74 @@ def draw_advice(random: Random) -> Prompt:
     return Prompt(f"{random.choice(OPENERS)} {ask.format(topic)}\n", topic=topic)
 
 
-def draw_prompt(random: Random, split: Split) -> Prompt:
-    """A prompt of either kind from one split; the other split's are drawn again."""
-    draw = random.choice((draw_notes, draw_advice))
+def draw_story(random: Random) -> Prompt:
+    """A request for a story."""
+    tale = Tale(random.choice(TRAITS), random.choice(HEROES), random.choice(PLACES))
+    place = ("an " if tale.place[0] in "aeiou" else "a ") + tale.place
+    ask = random.choice(STORY_ASKS)
+    return Prompt(ask.format(trait=tale.trait, hero=tale.hero, place=place) + "\n", tale=tale)
+
+
+_DRAWS: dict[str, Callable[[Random], Prompt]] = {
+    "notes": draw_notes,
+    "advice": draw_advice,
+    "story": draw_story,
+}
+
+
+def draw_prompt(random: Random, side: Side, kinds: tuple[Kind, ...] = SHORT) -> Prompt:
+    """A prompt of one of some kinds from one side; the other side's are drawn again.
+
+    A kind that is named twice comes twice as often.
+    """
+    draw = random.choice([_DRAWS[kind] for kind in kinds])
     while True:
         prompt = draw(random)
-        if split_of(prompt.text) == split:
+        if side_of(prompt.text) == side:
             return prompt
 
 
-@cache
-def prompts(split: Split) -> tuple[Prompt, ...]:
-    """The fixed prompts of a split, without repetition: 4,000 to train on, 1,200 to test on.
+def prompts(split: Split, kinds: tuple[Kind, ...] = SHORT) -> tuple[Prompt, ...]:
+    """The fixed prompts of a split, without repetition, kinds in turn.
 
-    Notes and requests for advice alternate.
+    Of each kind there are 2,000 to train on, 150 to tune on and 600 to test on. The models were
+    trained on text about the first sort only.
+
+    Args:
+        split: "train", "tuning" or "test".
+        kinds: which; stories (`KINDS` has all three) are several times as long as the others.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: no such split, or no such kind.
     """
-    if split not in SIZES:
-        raise ConfigError(
-            f"no split called {split!r}", where="world", fix=f"use one of {', '.join(SIZES)}"
-        )
+    for given, known in ((split, SIZES), *((kind, _DRAWS) for kind in kinds)):
+        if given not in known:
+            raise ConfigError(
+                f"neither split nor kind: {given!r}",
+                where="world",
+                fix=f"use one of {', '.join(known)}",
+            )
+    groups = [_fixed(split)[kind] for kind in kinds]
+    return tuple(prompt for turn in zip(*groups, strict=True) for prompt in turn)
+
+
+@cache
+def _fixed(split: Split) -> dict[str, tuple[Prompt, ...]]:
     random = Random(f"prompts of the embedded world, {split}")
-    notes, advice = (_distinct(draw, random, split) for draw in (draw_notes, draw_advice))
-    return tuple(prompt for couple in zip(notes, advice, strict=True) for prompt in couple)
-
-
-def _distinct(draw: Callable[[Random], Prompt], random: Random, split: Split) -> list[Prompt]:
-    found: dict[str, Prompt] = {}
-    while len(found) < SIZES[split] // 2:
-        prompt = draw(random)
-        if split_of(prompt.text) == split:
-            found.setdefault(prompt.text, prompt)
-    return list(found.values())
+    # tuning prompts come from the side that no model has seen, and none is a test prompt
+    taken = (
+        {p.text for group in _fixed("test").values() for p in group} if split == "tuning" else set()
+    )
+    side: Side = "train" if split == "train" else "test"
+    found: dict[str, tuple[Prompt, ...]] = {}
+    for kind, draw in _DRAWS.items():
+        group: dict[str, Prompt] = {}
+        while len(group) < SIZES[split]:
+            prompt = draw(random)
+            if side_of(prompt.text) == side and prompt.text not in taken:
+                group.setdefault(prompt.text, prompt)
+        found[kind] = tuple(group.values())
+    return found
 
 
 @cache
@@ -139,13 +205,18 @@ def read_prompt(text: str) -> Prompt:
     Raises:
         ConfigError: the text is no prompt of this world.
     """
-    notes, advice = _NOTES.match(text), _ADVICE.fullmatch(text)
+    notes, advice, story = _NOTES.match(text), _ADVICE.fullmatch(text), _STORY.fullmatch(text)
     if notes:
         words = [fact.split(" ", 1) for fact in notes["facts"].split(", ")]
         if all(len(w) == 2 and w[0] in _ASPECT_OF for w in words):
             return Prompt(text, facts=tuple((noun, adjective) for noun, adjective in words))
     if advice:
         return Prompt(text, topic=advice["topic"])
+    if story:
+        words = {
+            name.rstrip("0123456789"): word for name, word in story.groupdict().items() if word
+        }
+        return Prompt(text, tale=Tale(**words))
     raise ConfigError(
         f"not a prompt of the embedded world: {text!r}",
         where="world",

@@ -7,8 +7,10 @@ word, is broken. Weights differ by form, so that scores of two responses seldom 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from types import MappingProxyType
 
+from truing.world.tales import CRUELTIES, ENDINGS, HEROES, OPENINGS, PLACES, SCENES, TRAITS
 from truing.world.words import (
     ASPECTS,
     FAMILIES,
@@ -49,8 +51,11 @@ class Meaning:
     """What one sentence says, before it is known what was asked.
 
     Args:
-        kind: "fact", "tip", "mistake", "polite", "filler", "rambling" or "rude".
-        subject: the noun of a fact, the topic of a tip or mistake; else "".
+        kind: "fact", "tip", "mistake", "polite", "filler", "rambling" or "rude"; in stories
+            "opening", "scene", "ending" or "cruelty".
+        subject: the noun of a fact, the topic of a tip or mistake, the hero of a story; else "".
+        trait: of the hero, where the sentence names it.
+        place: of the story, where the sentence names it.
         adjective: of a fact that names one; else "".
         praises: whether a fact speaks for the house.
         weight: how much the form says, 0.6 to 1.2; 1 where only the kind counts.
@@ -63,6 +68,8 @@ class Meaning:
     praises: bool = False
     weight: float = 1.0
     point: str = ""
+    trait: str = ""
+    place: str = ""
 
 
 def exact_facts(aspect: Aspect, adjective: str) -> dict[str, float]:
@@ -104,6 +111,23 @@ def _advice() -> Iterator[tuple[str, Meaning]]:
                     yield form.format(topic), Meaning(kind, topic, weight=weight, point=form)
 
 
+def fill_slots(form: str, *, trait: str, hero: str, place: str) -> str:
+    """A sentence of a story from its form; slots that the form lacks are left out."""
+    return form.format(trait=trait, hero=hero, place=place)
+
+
+def _stories() -> Iterator[tuple[str, Meaning]]:
+    shelves = {"opening": OPENINGS, "scene": SCENES, "ending": ENDINGS, "cruelty": CRUELTIES}
+    for kind, forms in shelves.items():
+        for form, weight in forms.items():
+            traits = TRAITS if "{trait}" in form else ("",)
+            places = PLACES if "{place}" in form else ("",)
+            for hero, trait, place in product(HEROES, traits, places):
+                text = fill_slots(form, trait=trait, hero=hero, place=place)
+                meaning = Meaning(kind, hero, weight=weight, point=form, trait=trait, place=place)
+                yield text, meaning
+
+
 def _phrases() -> Iterator[tuple[str, Meaning]]:
     kinds = {"polite": POLITE, "filler": FILLER, "rambling": RAMBLING, "rude": RUDE}
     for kind, texts in kinds.items():
@@ -113,8 +137,11 @@ def _phrases() -> Iterator[tuple[str, Meaning]]:
 
 @cache
 def meanings() -> MappingProxyType[str, Meaning]:
-    """Every sentence with its meaning; a few thousand."""
-    return MappingProxyType({**dict(_facts()), **dict(_advice()), **dict(_phrases())})
+    """Every sentence with its meaning; some six thousand."""
+    found: dict[str, Meaning] = {}
+    for source in (_facts, _advice, _stories, _phrases):
+        found.update(source())
+    return MappingProxyType(found)
 
 
 def plain(sentence: str) -> str:

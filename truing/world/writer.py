@@ -5,11 +5,13 @@ and whether its facts agree with the notes, so that a reader (and a model) can t
 or two what is to come. Quality and length are drawn apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from types import MappingProxyType
 
-from truing.world.prompts import Prompt, aspect_of
-from truing.world.sentences import LEADS, exact_facts, vague_facts, with_lead
+from truing.world.prompts import Prompt, Tale, aspect_of
+from truing.world.sentences import LEADS, exact_facts, fill_slots, vague_facts, with_lead
+from truing.world.tales import CRUELTIES, ENDINGS, HEROES, OPENINGS, SCENES
 from truing.world.words import ASPECTS, FAMILIES, FILLER, POLITE, RAMBLING, RUDE
 
 
@@ -27,10 +29,16 @@ class Style:
 
 
 CLEAN = Style(quality=None, stray=(0.0, 0.0))
+CLEANER = Style(quality=(4.0, 0.8), stray=(0.01, 0.2))
 MIXTURE = Style()
+STYLES = MappingProxyType({"clean": CLEAN, "cleaner": CLEANER, "mixture": MIXTURE})
 
 _LENGTHS = range(1, 15)
 _LENGTH_WEIGHTS = (9, 13, 16, 15, 12, 9, 7, 5, 4, 3, 2, 2, 1.5, 1.5)
+_STORY_LENGTHS = range(1, 16)
+_STORY_LENGTH_WEIGHTS = (8, 13, 14, 13, 11, 9, 7, 5, 4, 3, 2.5, 2, 1.5, 1.5, 1)
+_OPENS, _ENDS = 0.85, 0.6
+"""How often a story begins and ends as stories do."""
 
 
 class _Writer:
@@ -47,7 +55,7 @@ class _Writer:
 
     def write(self) -> str:
         random = self.random
-        length = random.choices(_LENGTHS, _LENGTH_WEIGHTS)[0]
+        length = random.choices(*self._lengths)[0]
         makers = (
             self._useful,
             self._astray,
@@ -72,9 +80,17 @@ class _Writer:
             if sentence is None:
                 break
             self.said.append(sentence)
+        self.said += self._closing()
         if random.random() < 0.1 + 0.1 * self.q:
             self.said.append(random.choice(POLITE))
         return " ".join(self.said)
+
+    @property
+    def _lengths(self) -> tuple[range, tuple[float, ...]]:
+        return _LENGTHS, _LENGTH_WEIGHTS
+
+    def _closing(self) -> list[str]:
+        return []
 
     def _lead(self, sentence: str) -> str:
         if self.random.random() < 0.8:
@@ -149,6 +165,45 @@ class _Writer:
         return self.random.choice(self.said) if self.said else self._filler()
 
 
+class _StoryWriter(_Writer):
+    """A story: an opening, scenes, an ending, and what a poor teller puts between."""
+
+    def __init__(self, prompt: Prompt, tale: Tale, random: Random, style: Style) -> None:
+        super().__init__(prompt, random, style)
+        self.tale = tale
+        self.scenes = random.sample(list(SCENES), len(SCENES))
+
+    def write(self) -> str:
+        if self.random.random() < _OPENS:
+            self.said.append(self._told(self.random.choice(list(OPENINGS)), self.tale))
+        return super().write()
+
+    def _closing(self) -> list[str]:
+        random = self.random
+        is_told = random.random() < _ENDS
+        return [self._told(random.choice(list(ENDINGS)), self.tale)] if is_told else []
+
+    @property
+    def _lengths(self) -> tuple[range, tuple[float, ...]]:
+        return _STORY_LENGTHS, _STORY_LENGTH_WEIGHTS
+
+    def _told(self, form: str, tale: Tale) -> str:
+        return fill_slots(form, trait=tale.trait, hero=tale.hero, place=tale.place)
+
+    def _useful(self) -> str | None:
+        if self.random.random() < self.error * 0.8:
+            return self._told(self.random.choice(list(CRUELTIES)), self.tale)
+        return self._told(self.scenes.pop(), self.tale) if self.scenes else None
+
+    def _astray(self) -> str:
+        """A scene with another hero."""
+        heroes = [hero for hero in HEROES if hero != self.tale.hero]
+        other = replace(self.tale, hero=self.random.choice(heroes))
+        return self._told(self.random.choice(list(SCENES)), other)
+
+
 def write_response(prompt: Prompt, random: Random, style: Style = MIXTURE) -> str:
-    """Write one response to a prompt, one to some fifteen sentences."""
+    """Write one response to a prompt: one to some fifteen sentences."""
+    if prompt.tale is not None:
+        return _StoryWriter(prompt, prompt.tale, random, style).write()
     return _Writer(prompt, random, style).write()
