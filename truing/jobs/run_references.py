@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from peft import PeftModel
+
 from truing.config import RunConfig
 from truing.core.progress import Progress
 from truing.engine.adapters import base_of
@@ -127,7 +129,7 @@ class RunReferences:
         model.eval()
         # The base under fresh adapters is the start: no second copy in memory.
         off: AbstractContextManager[Any] = (
-            model.disable_adapter() if self.config.lora else nullcontext()
+            model.disable_adapter() if isinstance(model, PeftModel) else nullcontext()
         )
         with off:
             source = self.passes.source(

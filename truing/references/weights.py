@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,4 +128,5 @@ def _write(note: Path, line: dict[str, Any]) -> None:
         aside.write_text(json.dumps(line), encoding="utf-8")
         aside.replace(note)
     except OSError:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
