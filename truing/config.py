@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from truing.errors import ConfigError
+from truing.training.best import idle_best
 
 
 class Settings(BaseModel):
@@ -33,7 +34,7 @@ class Lora(Settings):
 
 
 class Evaluation(Settings):
-    """Held-out pairs, scored before the first step, every so often, and at the end."""
+    """Held-out rows, scored every so often and at the end; the best step may be kept."""
 
     data: str | None = None
     every: int | None = Field(
@@ -42,6 +43,12 @@ class Evaluation(Settings):
     rows: int | None = Field(default=None, ge=1, description="the first so many rows; None: all")
     samples: int | None = Field(
         default=None, ge=0, description="held-out prompts asked before and after; None: 8"
+    )
+    best: str | None = Field(
+        default=None, description="the measure whose best evaluation is kept; None: the last step"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="stop after so many evaluations without a better one"
     )
 
 
@@ -137,6 +144,9 @@ GOVERNED = {
     "eval_strategy": "evaluation.every",
     "eval_steps": "evaluation.every",
     "eval_on_start": "evaluation",
+    "load_best_model_at_end": "evaluation.best",
+    "metric_for_best_model": "evaluation.best",
+    "greater_is_better": "evaluation.best",
     "do_eval": "evaluation.data",
     "logging_nan_inf_filter": "nothing: a loss that is not finite stops the run",
     "ignore_data_skip": "nothing: a resumed run takes up its own order of rows",
@@ -201,6 +211,9 @@ class RunConfig(Settings):
             raise ValueError(
                 "evaluation.every, evaluation.rows and evaluation.samples need evaluation.data"
             )
+        idle = idle_best(settings.best, settings.every, settings.patience, self.trainer)
+        if idle:
+            raise ValueError(idle)
         if self.checks.kl is not None and not (settings.every and self.num_samples):
             raise ValueError("checks.kl needs evaluation.every, and evaluation.samples above 0")
         return self

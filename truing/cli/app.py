@@ -9,6 +9,7 @@ import typer
 
 from truing.cli import around as around_verbs
 from truing.cli import data as data_verbs
+from truing.cli import measures as measure_verbs
 from truing.cli import migrate as migrate_verb
 from truing.cli import pairs as pairs_verbs
 from truing.cli import references as reference_verbs
@@ -107,17 +108,7 @@ def _refuse_beside_resume(given: list[str], *, strict: bool, skip_bad: Path | No
         )
 
 
-@app.command()
-def evaluate(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    data: Annotated[str | None, typer.Option(help="Held-out rows.")] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score held-out pairs with a finished run: accuracy, margin, drift, by length difference."""
-    from truing.cli.show import show_evaluation
-
-    show_evaluation(run_folder, data, rows=rows, as_json=as_json)
+measure_verbs.register(app)
 
 
 @app.command()

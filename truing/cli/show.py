@@ -148,18 +148,6 @@ def show_numbers(title: str, numbers: Mapping[str, Any]) -> None:
     console.show_table(title, ("measure", "value", "95 % interval"), rows)
 
 
-def show_evaluation(run: Path, data: str | None, *, rows: int | None, as_json: bool) -> None:
-    """`truing evaluate`."""
-    from truing.jobs.evaluate import evaluate
-
-    console.quiet_libraries()
-    numbers = evaluate(run, data, rows=rows, progress=console.BARS)
-    if as_json:
-        console.show_json(numbers)
-    else:
-        show_numbers(f"{run} on {numbers['data']}", numbers)
-
-
 def show_demo(output: Path | None, *, seed: int, as_json: bool) -> None:
     """`truing demo`."""
     from truing.jobs.demo import demo

@@ -1,26 +1,20 @@
-"""`truing evaluate`: a finished run scored on held-out pairs."""
+"""`truing evaluate`: a finished run on held-out rows, on prompts, and on public tasks."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from truing.config import RunConfig, build_config, read_config
-from truing.core import Needs
 from truing.core.progress import SILENT, Progress
-from truing.engine import Engine, Wanted, choose_engine
-from truing.engine.models import choose_numerics
-from truing.errors import ConfigError, ResumeError
-from truing.evaluation.pairs import evaluate_pairs
-from truing.jobs.material import reader_of
-from truing.jobs.policy import autocast, load_reference, load_trained
-from truing.jobs.scoring import Scorer
-from truing.recipes import parse
-from truing.references.fill import fill
-from truing.references.join import Rows
-from truing.references.policies import each, parse_reference
-from truing.training import folder
+from truing.errors import ConfigError
+from truing.jobs.asked import generated_numbers
+from truing.jobs.asking import Asking
+from truing.jobs.evaluated import update_numbers, write_pairs
+from truing.jobs.held_out import held_out_numbers
+from truing.jobs.opened import OpenRun, config_of
+from truing.jobs.tasks import run_tasks
+from truing.report import write_report
+
+__all__ = ["config_of", "evaluate"]
 
 
 def evaluate(
@@ -28,68 +22,75 @@ def evaluate(
     data: str | None = None,
     *,
     rows: int | None = None,
+    asking: Asking | None = None,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+    task_folder: str | Path | None = None,
+    limit: int | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Score held-out pairs with a finished run and its reference.
+    """Measure a finished run; what was found lies in its folder too, below `evaluated/`.
 
     Args:
         run: the folder of a finished run.
         data: held-out rows; None: those of the run's own `evaluation.data`.
         rows: only the first so many.
+        asking: prompts to respond to, and how the responses are scored; None: none.
+        baseline: whom the responses are set against: a folder with a model or a run, or a file
+            with `prompt` and `response`; None: the start of the run.
+        tasks: of lm-evaluation-harness, by name.
+        task_folder: where further tasks are defined.
+        limit: the first so many documents of each task.
         progress: shows long work.
 
     Returns:
-        Plain numbers: `reward_accuracy`, `policy_accuracy`, `margin`, `pairs` ..., with
-        `NAME_low` and `NAME_high` beside them (95 % bootstrap intervals).
+        Plain numbers: `reward_accuracy`, `policy_accuracy`, `margin`, `pairs` ... of the rows,
+        with `NAME_low` and `NAME_high` beside them (95 % bootstrap intervals); under
+        `generations` those of the responses, under `tasks` a list.
 
     Raises:
-        TruingError: no finished run, no data, nothing to score.
+        TruingError: no finished run, nothing to score, an option without effect.
     """
     run = Path(run)
-    config = config_of(run)
-    source = data or config.evaluation.data
-    if source is None:
+    _refuse_idle(asking, baseline, tasks, task_folder, limit)
+    opened = OpenRun(run)
+    source = data or opened.config.evaluation.data
+    if source is None and asking is None and not tasks:
         raise ConfigError(
             "there are no held-out rows to score", where=str(run), fix="give --data HELD-OUT.jsonl"
         )
-    reader = reader_of(config, run)
-    examples = reader.read(source, Needs(), progress).examples[:rows]
-    numerics = choose_numerics(config.dtype)
-    objective = parse(config.objective)
-
-    def in_numbers() -> AbstractContextManager[Any]:
-        return autocast(numerics)
-
-    def engine_for(model: Any) -> Engine:
-        budget = config.tokens_per_device
-        return choose_engine(config.engine, model, budget, examples[:8], in_numbers).engine
-
-    values: list[list[np.ndarray]] = []
-    for reference in each(parse_reference(config.reference)):
-        model = load_reference(reference, config, len(reader.tokenizer), numerics)
-        with in_numbers():
-            values.append(fill(model, examples, engine_for(model), progress))
-        del model
-    policy = load_trained(run, numerics)
-    wanted = Wanted(objective.needs.prompt)
-    scorer = Scorer(objective, engine_for(policy), wanted)
-    with in_numbers():
-        table = scorer.table(policy, Rows(examples, values), progress)
-    return {"run": str(run), "data": source, **evaluate_pairs(table).to_json()}
+    if source is None and rows is not None:
+        raise ConfigError("`rows` has no effect without rows", where=str(run), fix="give --data")
+    found: dict[str, Any] = {"run": str(run)}
+    if source is not None and (data is not None or (asking is None and not tasks)):
+        numbers, pairs = held_out_numbers(opened, source, rows, progress)
+        write_pairs(run, pairs)
+        update_numbers(run, numbers)
+        found |= numbers
+    if asking is not None:
+        found["generations"] = generated_numbers(opened, asking, baseline, progress)
+        update_numbers(run, {"generations": found["generations"]})
+    if tasks:
+        found["tasks"] = run_tasks(opened, tasks, task_folder, limit, progress)
+    write_report(run)
+    return found
 
 
-def config_of(run: Path) -> RunConfig:
-    """The resolved configuration of a finished run.
-
-    Raises:
-        ResumeError: the folder holds no run, or one that has not ended.
-    """
-    if not (run / folder.CONFIG).is_file():
-        raise ResumeError(
-            "holds no run.yaml", where=str(run), fix="give the output folder of `truing train`"
-        )
-    if not (run / folder.FINISHED).exists():
-        raise ResumeError(
-            "this run has not ended", where=str(run), fix=f"truing train --resume {run}"
-        )
-    return build_config(read_config(run / folder.CONFIG), where=str(run / folder.CONFIG))
+def _refuse_idle(
+    asking: Asking | None,
+    baseline: str | None,
+    tasks: Sequence[str],
+    task_folder: str | Path | None,
+    limit: int | None,
+) -> None:
+    """Options that would do nothing."""
+    idle = {
+        "`baseline` is of responses, and no prompts are given": asking is None and baseline,
+        "`task_folder` has no effect without tasks": not tasks and task_folder,
+        "`limit` is of tasks, and none is given": not tasks and limit,
+    }
+    for what, is_true in idle.items():
+        if is_true:
+            raise ConfigError(
+                what, where="evaluate", fix="leave it out, or give what it belongs to"
+            )

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,11 +168,12 @@ def _read(reader: RowReader, survey: Survey, progress: Progress) -> None:
     """All rows of the data, some at a time."""
     words = "reading" if survey.tokenizer is None else "reading and tokenising"
     rows = iter(reader)
-    first = list(islice(rows, _CHUNK))
-    more = iter(lambda: list(islice(rows, _CHUNK)), [])
+    chunk = list(islice(rows, _CHUNK))
     with progress.task(total=reader.num_rows, description=words) as task:
-        for count in survey.read(chain([first], more)):
-            task.advance(count)
+        while chunk:
+            survey.add(chunk)
+            task.advance(len(chunk))
+            chunk = list(islice(rows, _CHUNK))
 
 
 def _margins(

@@ -34,6 +34,7 @@ from truing.references.moving import MovingReference
 from truing.references.policies import Moving, PolicyStart, each
 from truing.responses import Response
 from truing.training.arguments import training_arguments, with_adapters
+from truing.training.best import MEASURES
 from truing.training.execute import StepRunner
 from truing.training.heads import ScalarHeads, put_heads
 from truing.training.trainer import Material, PreferenceTrainer
@@ -76,6 +77,7 @@ def make_policy(at: Station) -> Any:
 
 def _arguments(at: Station) -> TrainingArguments:
     config = at.config
+    best = config.evaluation.best
     return training_arguments(
         output=config.output,
         seed=config.seed,
@@ -86,6 +88,7 @@ def _arguments(at: Station) -> TrainingArguments:
         autocast=at.numerics.autocast,
         deterministic=config.deterministic,
         evaluate_every=config.evaluation.every,
+        best=None if best is None else (best, MEASURES[best]),
         given=config.trainer,
     )
 

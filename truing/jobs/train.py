@@ -21,7 +21,7 @@ from truing.jobs.samples import write_samples
 from truing.jobs.stations import Station, Stations
 from truing.report import write_report
 from truing.training import folder
-from truing.training.callbacks import ShowProgress, StopOnSignal
+from truing.training.callbacks import ShowProgress, StopOnSignal, StopWithoutGain
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,16 @@ def _run(
     ):
         trainer.add_callback(ShowProgress(task))
         trainer.add_callback(stop)
+        if config.evaluation.patience is not None:
+            trainer.add_callback(StopWithoutGain(config.evaluation.patience))
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     steps = trainer.state.global_step
     if stop.stopped and steps < trainer.num_steps:
         return TrainResult(output, steps, finished=False, evaluation={}, notes=stations.notes)
+    kept = _kept(config, trainer)
+    if "note" in kept:
+        stations.notes = (*stations.notes, kept.pop("note"))
+        progress.note(stations.notes[-1])
     trainer.save_model(str(output))
     if options.get("keeps_moments"):
         trainer.save_moments()
@@ -205,11 +211,24 @@ def _run(
         write_samples(output, material.reader.tokenizer, stations.sample_rows, before, after)
         if evaluation:
             folder.write_json(output / folder.EVALUATION, evaluation)
-        folder.write_json(output / folder.FINISHED, {"steps": steps})
+        folder.write_json(output / folder.FINISHED, {"steps": steps, **kept})
         write_report(output)
 
     ranks.only_first(write)
     return TrainResult(output, steps, finished=True, evaluation=evaluation, notes=stations.notes)
+
+
+def _kept(config: RunConfig, trainer: Any) -> dict[str, Any]:
+    """Which step the weights are of, where the best one is kept."""
+    state, best = trainer.state, config.evaluation.best
+    if best is None or state.best_global_step is None:
+        return {}
+    ended = "" if state.global_step >= trainer.num_steps else ", where it stopped for want of gain"
+    note = (
+        f"kept the weights of step {state.best_global_step} of {state.global_step}{ended}: "
+        f"{best} {state.best_metric:.4f} on held-out rows (chosen on them, so a little too good)"
+    )
+    return {"kept_step": state.best_global_step, "best": {best: state.best_metric}, "note": note}
 
 
 def _material(config: RunConfig, options: Mapping[str, Any], progress: Progress) -> RunMaterial:

@@ -116,6 +116,8 @@ class Run:
     samples: tuple[Sample, ...]
     data: Mapping[str, Any]
     alarms: tuple[Alarm, ...]
+    evaluated: Mapping[str, Any]
+    """What `truing evaluate` found later: numbers, `generations`, `tasks`."""
     is_finished: bool
     missing: tuple[Missing, ...]
     rounds: tuple[Mapping[str, Any], ...] = ()
@@ -152,6 +154,7 @@ def collect(folder: Path) -> Run:
         samples=tuple(map(_sample, _read_lines(folder, "samples.jsonl", missing))),
         data=MappingProxyType(_read_object(folder, "data.json", missing)),
         alarms=tuple(map(_alarm, _read_lines(folder, "alarms.jsonl", missing))),
+        evaluated=MappingProxyType(_evaluated(folder, missing)),
         is_finished=(folder / "finished.json").exists() or any(folder.glob("*.safetensors")),
         missing=tuple(missing),
         rounds=tuple(_read_lines(folder, "rounds.jsonl", []))
@@ -220,6 +223,16 @@ def _object_or_none(line: str) -> dict[str, Any] | None:
     except (json.JSONDecodeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _evaluated(folder: Path, missing: list[Missing]) -> dict[str, Any]:
+    """The numbers below `evaluated/`; that there are none is nothing to tell."""
+    place = folder / "evaluated"
+    found: dict[str, Any] = {}
+    for name in ("evaluation.json", "tasks.json"):
+        if (place / name).is_file():
+            found |= _read_object(place, name, missing)
+    return found
 
 
 # ------------------------------------------------------------------ values

@@ -26,6 +26,18 @@ SERIES = {
     "held_out": Colour("#8a3a70", "#e795c6"),
 }
 
+# Runs beside each other; dashes and marks say it a second time.
+RUNS = (
+    Colour("#0066a6", "#5ab8f0"),
+    Colour("#b84a00", "#ff9a57"),
+    Colour("#00735a", "#3fcf9f"),
+    Colour("#8a3a70", "#e795c6"),
+    Colour("#6b5d00", "#d9c84a"),
+    Colour("#4b5bb5", "#a3b1ff"),
+    Colour("#7a4a2b", "#d9a884"),
+    Colour("#5f6978", "#98a2b0"),
+)
+
 # Roles of the page.
 PAGE = {
     "ground": Colour("#f6f7f6", "#111416"),
@@ -45,7 +57,8 @@ PAGE = {
 
 def css_variables(scheme: str) -> str:
     """`--chosen: #0066a6; ...` of one scheme ("light" or "dark"), for a rule of a style sheet."""
-    table = {**PAGE, **SERIES}
+    runs = {f"run_{number}": colour for number, colour in enumerate(RUNS, 1)}
+    table = {**PAGE, **SERIES, **runs}
     return " ".join(
         f"--{role.replace('_', '-')}: {getattr(colour, scheme)};" for role, colour in table.items()
     )

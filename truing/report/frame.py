@@ -85,9 +85,13 @@ def with_interval(
 
 
 def figures_json(figures: Sequence[Figure]) -> Markup:
-    """What plotly.js draws, as JSON that can stand between script tags: nothing in it ends them."""
-    plots = [{"name": it.name, **json.loads(str(it.plot.to_json()))} for it in figures]
-    text = json.dumps(plots, ensure_ascii=True, separators=(",", ":"))
+    """What plotly.js draws, as JSON of a page."""
+    return script_json([{"name": it.name, **json.loads(str(it.plot.to_json()))} for it in figures])
+
+
+def script_json(values: Any) -> Markup:
+    """Values as JSON that can stand between script tags: nothing in it ends them."""
+    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)

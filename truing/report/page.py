@@ -57,6 +57,7 @@ def run_page(run: Run) -> str:
         cards=shown,
         has_before=any(card.before for card in shown),
         numbers=_numbers(evaluation),
+        later=_later(run.evaluated),
         groups=groups,
         samples=samples,
         samples_left_out=max(0, len(run.samples) - MOST_SAMPLES),
@@ -190,11 +191,53 @@ def _parts(run: Run, groups: Iterable[_Group]) -> list[tuple[str, str]]:
         *([("alarms", "Alarms")] if run.alarms else []),
         ("summary", "Summary"),
         *((group.id, group.title) for group in groups if group.figures),
+        *([("evaluated", "Evaluated later")] if _later(run.evaluated) else []),
         *([("samples", "Before and after")] if run.samples else []),
         ("data", "Data"),
         ("configuration", "Configuration"),
         ("again", "Once more"),
     ]
+
+
+@dataclass(frozen=True)
+class _Later:
+    """What `truing evaluate` found after training."""
+
+    title: str
+    lead: str
+    rows: list["_Number"]
+    notes: tuple[str, ...] = ()
+
+
+def _later(evaluated: Mapping[str, Any]) -> list[_Later]:
+    found: list[_Later] = []
+    if evaluated.get("data"):
+        lead = f"Pairs of {evaluated['data']}; intervals are 95 % bootstrap intervals."
+        found.append(_Later("Held-out pairs", lead, _numbers(evaluated)))
+    said = evaluated.get("generations")
+    if isinstance(said, Mapping):
+        lead = (
+            f"Prompts: {said.get('prompts')} of {said.get('source')}, against "
+            f"{said.get('baseline')}; score: {said.get('score_by') or 'none'}."
+        )
+        notes = tuple(map(str, said.get("notes") or ()))
+        found.append(_Later("Responses to prompts", lead, _numbers(said), notes))
+    tasks = evaluated.get("tasks")
+    if isinstance(tasks, list):
+        rows = [_task(line) for line in tasks if isinstance(line, Mapping)]
+        found.append(
+            _Later("Public tasks", "By lm-evaluation-harness; ± one standard error.", rows)
+        )
+    return found
+
+
+def _task(line: Mapping[str, Any]) -> "_Number":
+    value, error = line.get("value"), line.get("standard_error")
+    return _Number(
+        f"{line.get('task')}: {line.get('metric')}",
+        number(value) if isinstance(value, int | float) else "–",
+        f"± {number(error)}" if isinstance(error, int | float) else "",
+    )
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,46 @@ class ShowProgress(TrainerCallback):
         self._task.advance(note=self._note)
 
 
+class StopWithoutGain(TrainerCallback):
+    """Stops where the last evaluations, `patience` of them, brought nothing better.
+
+    It counts from the step of the best evaluation, which the Trainer's own state holds, so a
+    resumed run stops where an undisturbed one does.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A run that was killed between its stop and its end has nothing left to do."""
+        if state.global_step and self._is_over(args, state, state.global_step):
+            control.should_training_stop = True
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """The state does not know yet whether this evaluation is the best one."""
+        best, now = state.best_metric, (metrics or {}).get(str(args.metric_for_best_model))
+        is_better = best is None or (
+            now is not None and (now > best if args.greater_is_better else now < best)
+        )
+        if not is_better and self._is_over(args, state, state.global_step):
+            control.should_training_stop = True
+
+    def _is_over(self, args: TrainingArguments, state: TrainerState, step: int) -> bool:
+        assert args.eval_steps is not None, "evaluated every so many steps"
+        if state.best_global_step is None:
+            return False
+        return step - state.best_global_step >= self._patience * args.eval_steps
+
+
 class StopOnSignal(TrainerCallback):
     """Ctrl-C or SIGTERM: finish the step, write a checkpoint, stop. A second one stops at once.
 

@@ -18,11 +18,12 @@ from transformers.trainer_utils import rotate_checkpoints
 from truing.core import State
 from truing.core.progress import SILENT
 from truing.engine import ranks
-from truing.errors import StoppedError
+from truing.errors import ConfigError, StoppedError
 from truing.references.distance import far_references
 from truing.references.join import Rows
 from truing.references.moving import MovingReference
 from truing.training import folder
+from truing.training.best import MEASURES
 from truing.training.alarms import Alarm, Alarms
 from truing.training.checkpoints import saved_aside, writing
 from truing.training.execute import StepInputs, StepResult, StepRunner, Sync
@@ -270,6 +271,14 @@ class PreferenceTrainer(Trainer):
         del eval_dataset, ignore_keys
         assert self._evaluator is not None, "evaluation without held-out rows"
         numbers = self._evaluator(self.model)  # type: ignore[arg-type]
+        wanted = str(self.args.metric_for_best_model or "").removeprefix("eval_")
+        if self.args.load_best_model_at_end and wanted not in numbers:
+            raise ConfigError(
+                f"evaluation.best={wanted} is not measured: neither by this objective nor on these "
+                "held-out rows",
+                where="evaluation",
+                fix=f"take one of {', '.join(name for name in MEASURES if name in numbers)}",
+            )
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in numbers.items()}
         line = {f"eval/{name}": value for name, value in numbers.items()}
         self._append({"step": self.state.global_step, **line})
@@ -301,6 +310,17 @@ class PreferenceTrainer(Trainer):
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=False,
             )
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        """Nothing, where a resumed run had stopped already."""
+        if not self.control.should_training_stop:
+            super()._run_epoch(**kwargs)
+
+    def _load_best_model(self) -> None:
+        """The weights of the best evaluation, and the heads that lie beside them."""
+        super()._load_best_model()
+        if self._runner.heads is not None:
+            self._runner.heads.load(Path(str(self.state.best_model_checkpoint)))
 
     def _save_own_state(self, aside: Path) -> None:
         folder.write_json(aside / OBJECTIVE_STATE, dict(self._objective_state))

@@ -11,7 +11,7 @@
   function coloured(trace) {
     const own = colour((trace.meta && trace.meta.role) || "run");
     const copy = { ...trace };
-    for (const part of ["line", "marker", "error_y"]) {
+    for (const part of ["line", "marker", "error_x", "error_y"]) {
       if (copy[part]) copy[part] = { ...copy[part], color: own };
     }
     return copy;

@@ -1,0 +1,110 @@
+"""Verdict files through the commands: who wins, and how good the judge is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from truing.errors import ConfigError, RowError
+from truing.jobs.judging import judge, judged_models
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def verdicts(models, prompts=60, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for place, model in enumerate(models):
+        for prompt in range(prompts):
+            own, other = (int(n) for n in rng.integers(20, 90, 2))
+            chance = 1 / (1 + np.exp(-(0.5 * place - 0.5 + 0.03 * (own - other))))
+            wins = float(rng.random() < chance)
+            row = {"prompt": f"p{prompt}", "length_first": own, "length_second": other}
+            rows.append({**row, "first": model, "second": "base", "preference": wins})
+            back = {"prompt": f"p{prompt}", "length_first": other, "length_second": own}
+            rows.append({**back, "first": "base", "second": model, "preference": 1 - wins})
+    return rows
+
+
+def test_models_are_ranked_against_the_baseline_with_length_taken_out(tmp_path):
+    found = judged_models(write(tmp_path / "v.jsonl", verdicts(["weak", "even", "strong"])), "base")
+    assert [one["model"] for one in found["models"]] == ["strong", "even", "weak"]
+    assert all(one["both_orders"] == 60 for one in found["models"])
+    assert all(one["length_controlled_win_rate"] is not None for one in found["models"])
+    assert found["ranking"]["anchor"] == "base"
+    assert any("light form" in note for note in found["notes"])
+
+
+def test_with_five_models_the_difficulty_of_prompts_is_estimated_and_that_is_said(tmp_path):
+    names = ["a", "b", "c", "d", "e"]
+    found = judged_models(write(tmp_path / "v.jsonl", verdicts(names, prompts=40)), "base")
+    assert any("is estimated from the verdicts on 5 models" in note for note in found["notes"])
+    assert found["models"][0]["psi_difficulty"] is not None
+
+
+def test_the_full_form_reads_a_difficulty_column(tmp_path):
+    rows = [{**row, "difficulty": float(row["prompt"][1:]) / 30 - 1} for row in verdicts(["a"])]
+    found = judged_models(write(tmp_path / "v.jsonl", rows), "base")
+    assert found["models"][0]["psi_difficulty"] is not None
+    assert not any("light form" in note for note in found["notes"])
+
+
+def test_constant_lengths_leave_the_win_rate_and_say_why_no_more(tmp_path):
+    rows = [{**row, "length_first": 9, "length_second": 9} for row in verdicts(["a"])]
+    found = judged_models(write(tmp_path / "v.jsonl", rows), "base")["models"][0]
+    assert 0 < found["win_rate"] < 1
+    assert found["length_controlled_win_rate"] is None
+    assert any("undefined" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": "p", "first": "a", "second": "b"}, "`preference` is None"),
+        ({"prompt": "p", "first": "a", "preference": 1}, "has no `second`"),
+        ({"prompt": "p", "first": "a", "second": "b", "preference": "x"}, "no number"),
+        ({"prompt": "p", "first": "a", "second": "b", "preference": 3}, "outside 0 to 1"),
+    ],
+)
+def test_a_bad_verdict_is_named(tmp_path, row, words):
+    with pytest.raises(RowError, match=words):
+        judged_models(write(tmp_path / "v.jsonl", [row]))
+
+
+def test_a_baseline_that_nobody_judged_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="is in no verdict"):
+        judged_models(write(tmp_path / "v.jsonl", verdicts(["a"])), "nobody")
+
+
+@pytest.mark.parametrize("name", ["llmbar/test.jsonl", "pandalm/test.jsonl"])
+def test_a_score_is_measured_as_a_judge_of_real_pairs(shared, name):
+    found = judge(shared / "data" / "preferences" / name, "length()")
+    # The rule itself: right where the longer one is, wrong elsewhere.
+    assert found["accuracy"] == pytest.approx(found["longer_wins"])
+    assert found["accuracy_longer"] == 1.0
+    assert found["accuracy_shorter"] == 0.0
+    assert found["consistency"] == 1.0
+    if "llmbar" in name:
+        assert found["accuracy"] < 0.35
+
+
+def test_verdicts_in_columns_give_position_bias(tmp_path):
+    rows = [
+        {"prompt": str(i), "chosen": "a" * (i % 7 + 1), "rejected": "bbb", "judge": 1.0,
+         "judge_swapped": float(i % 3 == 0)}
+        for i in range(60)
+    ]  # fmt: skip
+    found = judge(write(tmp_path / "j.jsonl", rows))
+    assert found["first_place"] == pytest.approx(0.5 * (1 + 1 - 1 / 3))
+    assert any("position bias" in note for note in found["notes"])
+
+
+def test_pairs_without_verdicts_are_refused(tmp_path):
+    row = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    with pytest.raises(RowError, match="no verdict"):
+        judge(write(tmp_path / "j.jsonl", [row]))
+    with pytest.raises(RowError, match="which other rows have"):
+        judge(write(tmp_path / "k.jsonl", [{**row, "judge": 1}, row]))

@@ -1,0 +1,201 @@
+"""`truing evaluate` and `truing compare` on real runs of the embedded world."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from truing.core.progress import SILENT
+from truing.errors import ConfigError, ResumeError, RowError
+from truing.jobs.asked import measured, respond
+from truing.jobs.asking import Asking
+from truing.jobs.compare import compare
+from truing.jobs.evaluate import evaluate
+from truing.jobs.evaluated import GENERATIONS, read_generated, read_pairs
+from truing.jobs.opened import OpenRun
+from truing.report.collect import collect
+
+WORLD = Asking("world", number=24, max_new_tokens=64, score="world()")
+
+
+@pytest.fixture(scope="module")
+def compared(world_runs, world_rows, tmp_path_factory):
+    page = tmp_path_factory.mktemp("page") / "compare.html"
+    found = compare(
+        list(world_runs.values()), data=str(world_rows / "held.jsonl"), asking=WORLD, output=page
+    )
+    return found, page
+
+
+def test_three_runs_are_measured_on_the_same_rows_and_prompts(compared):
+    found, _ = compared
+    assert found.names == ("dpo", "sampo", "averaged")
+    measures = {measure.key: measure for measure in found.measures}
+    assert {"reward_accuracy", "policy_accuracy", "win_rate"} <= measures.keys()
+    assert {"length_controlled_win_rate", "repetition", "distinct_2", "cut"} <= measures.keys()
+    for key in ("score", "kl", "length"):
+        for value in measures[key].values:
+            assert value.low < value.value < value.high
+            assert value.number == 24
+
+
+def test_every_pair_of_runs_is_tested_and_all_are_corrected_together(compared):
+    found, _ = compared
+    tested = [one for one in found.differences if one.measure == "score"]
+    assert [(one.run, one.other) for one in tested] == [
+        ("dpo", "sampo"), ("dpo", "averaged"), ("sampo", "averaged")
+    ]  # fmt: skip
+    known = [one for one in found.differences if not math.isnan(one.p)]
+    assert {one.family for one in known} == {len(known)}
+    assert all(one.p_corrected >= one.p for one in known)
+    assert any("one run" in note for note in found.notes)
+
+
+def test_the_frontier_the_matrix_and_the_ranking_hold_all_runs(compared):
+    found, _ = compared
+    assert [point.run for point in found.frontier.points] == list(found.names)
+    assert len(found.frontier.shares) == 3
+    assert {name for pair in found.wins for name in pair} == {*found.names, "start"}
+    assert found.ranking is None or found.ranking.anchor == "start"
+
+
+def test_the_json_is_plain_and_the_page_holds_the_samples(compared):
+    found, page = compared
+    plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert plain["configuration"]["objective"]["dpo"] == "dpo(beta=1.0)"
+    assert plain["prompts"] == 24
+    text = page.read_text()
+    for figure in ("frontier", "length-score", "over-loss-run-training"):
+        assert f"plot-{figure}" in text
+    assert len(text) < 15e6
+
+
+def test_a_second_comparison_asks_nothing_anew(compared, world_runs, world_rows, tmp_path):
+    files = [run / "evaluated" / GENERATIONS for run in world_runs.values()]
+    before = [file.stat().st_mtime_ns for file in files]
+    compare(
+        list(world_runs.values())[:2],
+        data=str(world_rows / "held.jsonl"),
+        asking=WORLD,
+        output=tmp_path / "again.html",
+    )
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_the_pieces_of_a_response_are_its_text_and_each_has_its_log_ratio(compared, world_runs):
+    generated = read_generated(world_runs["dpo"], GENERATIONS)
+    for one in generated.responses:
+        assert "".join(one.pieces) == one.text
+        assert len(one.pieces) == len(one.log_ratios) == len(one.tokens)
+
+
+def test_the_kl_of_sampled_tokens_is_near_the_exact_one_of_the_same_contexts(compared, world_runs):
+    """Token by token the exact KL can be summed over the whole vocabulary."""
+    opened = OpenRun(world_runs["dpo"])
+    models = opened.policy, opened.start()
+    generated = read_generated(world_runs["dpo"], GENERATIONS)
+    tokenizer = opened.reader.tokenizer
+    sampled, exact = [], []
+    for one in generated.responses[:12]:
+        prompt = tokenizer(one.prompt)["input_ids"]
+        ids = torch.tensor([[*prompt, *one.tokens]])
+        with torch.no_grad():
+            ours, theirs = (m(input_ids=ids).logits.double().log_softmax(-1) for m in models)
+        where = slice(len(prompt) - 1, -1)
+        ours, theirs = ours[0, where], theirs[0, where]
+        exact.append(float((ours.exp() * (ours - theirs)).sum()))
+        ratios = np.array(one.log_ratios)
+        sampled.append(float((np.expm1(-ratios) + ratios).sum()))
+        picked = (ours - theirs).gather(-1, torch.tensor(one.tokens)[:, None]).squeeze(-1)
+        np.testing.assert_allclose(ratios, picked.numpy(), atol=1e-4)
+    error = np.std(np.array(sampled) - np.array(exact), ddof=1) / np.sqrt(len(exact))
+    assert abs(np.mean(sampled) - np.mean(exact)) < 4 * error
+
+
+def test_evaluating_a_run_writes_numbers_rows_and_its_report(compared, world_runs):
+    run = world_runs["dpo"]
+    assert len(read_pairs(run)) == 20
+    found = evaluate(run, asking=Asking("world", number=8, max_new_tokens=32, score="world()"))
+    numbers = found["generations"]
+    assert numbers["responses"] == 8
+    assert 0 <= numbers["win_rate"] <= 1
+    assert numbers["kl_low"] <= numbers["kl"] <= numbers["kl_high"]
+    assert any("light form" in note for note in numbers["notes"])
+    assert "Length controlled win rate" in (run / "report.html").read_text()
+    assert collect(run).evaluated["generations"]["responses"] == 8
+
+
+def test_missing_responses_of_a_baseline_are_counted_and_left_out(world_runs, tmp_path):
+    asking = Asking("world", number=6, max_new_tokens=16, score="world()")
+    opened = OpenRun(world_runs["sampo"])
+    after, _, _ = respond(opened, asking, None, SILENT)
+    file = tmp_path / "baseline.jsonl"
+    rows = [
+        {"prompt": one.prompt, "response": "That is a good thing."} for one in after.responses[:4]
+    ]
+    rows[3]["response"] = "   "
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    after, before, notes = respond(opened, asking, str(file), SILENT)
+    assert notes[0].startswith("3 of 6 prompts have no response of the baseline")
+    assert measured(after, before)["compared"] == 3
+    file.write_text(json.dumps({"prompt": "unknown", "response": "x"}) + "\n")
+    with pytest.raises(RowError, match="no response to any of the prompts"):
+        respond(opened, asking, str(file), SILENT)
+
+
+def test_runs_that_share_no_prompt_are_refused_and_some_in_common_are_told(
+    world_runs, world_rows, tmp_path
+):
+    one, other = (tmp_path / name for name in ("one", "other"))
+    for target, name, rows in ((one, "dpo", "train"), (other, "sampo", "held")):
+        copy(world_runs[name], target)
+        asking = Asking(str(world_rows / f"{rows}.jsonl"), number=3, max_new_tokens=8)
+        respond(OpenRun(target), asking, None, SILENT)
+    with pytest.raises(RowError, match="none of which they share") as caught:
+        compare([one, other], output=tmp_path / "page.html")
+    assert "--prompts" in caught.value.fix
+    respond(
+        OpenRun(other),
+        Asking(str(world_rows / "train.jsonl"), number=2, max_new_tokens=8),
+        None,
+        SILENT,
+    )
+    found = compare([one, other], output=tmp_path / "page.html")
+    assert any("share 2 of up to 3" in note for note in found.notes)
+    assert found.frontier is None  # there are no scores
+
+
+def test_what_cannot_be_compared_is_said(world_runs, tmp_path):
+    run = world_runs["averaged"]
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        compare([run, run], output=tmp_path / "page.html")
+    with pytest.raises(ConfigError, match="there is no run here"):
+        compare([run, tmp_path / "nowhere"], output=tmp_path / "page.html")
+    with pytest.raises(ConfigError, match="no place for a page"):
+        compare([run, world_runs["dpo"]], output=tmp_path / "no" / "page.html")
+    with pytest.raises(ResumeError, match=r"holds no run\.yaml"):
+        evaluate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "idle", [{"baseline": "x"}, {"task_folder": "x"}, {"limit": 3}, {"rows": 3}]
+)
+def test_an_option_without_effect_is_an_error(world_runs, idle):
+    with pytest.raises(ConfigError):
+        evaluate(world_runs["dpo"], asking=None, **idle)
+
+
+def test_damaged_rows_of_an_evaluation_are_named(world_runs, tmp_path):
+    run = tmp_path / "run"
+    copy(world_runs["dpo"], run)
+    (run / "evaluated").mkdir(exist_ok=True)
+    (run / "evaluated" / GENERATIONS).write_text('{"settings": {}}\n{"prompt": 1}\n')
+    with pytest.raises(RowError, match="line 2"):
+        read_generated(run, GENERATIONS)
+
+
+def copy(run, target):
+    shutil.copytree(run, target, ignore=shutil.ignore_patterns("evaluated", "checkpoint-*"))

@@ -1,0 +1,181 @@
+"""Measures shown: as tables for a person, as JSON for a program."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from truing.cli import console
+from truing.cli.show import show_numbers
+
+_RESPONSES = (
+    ("score", "score", "{:.3f}"),
+    ("score_gain", "score gained on the baseline", "{:+.3f}"),
+    ("win_rate", "win rate against the baseline", "{:.3f}"),
+    ("length_controlled_win_rate", "the same, length-controlled", "{:.3f}"),
+    ("kl", "KL to the reference, nats", "{:.3f}"),
+    ("length", "length, tokens", "{:.1f}"),
+    ("length_before", "length of the baseline", "{:.1f}"),
+    ("repetition", "repetition", "{:.3f}"),
+    ("distinct_2", "distinct 2-grams", "{:.3f}"),
+    ("surprise", "entropy, nats a token", "{:.3f}"),
+    ("cut", "cut at the limit", "{:.3f}"),
+)
+
+
+def show_evaluation(
+    run: Path, data: str | None, options: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """`truing evaluate`."""
+    from truing.jobs.evaluate import evaluate
+
+    console.quiet_libraries()
+    found = evaluate(run, data, progress=console.BARS, **options)
+    if as_json:
+        console.show_json(found)
+        return
+    if "pairs" in found or "texts" in found:
+        show_numbers(f"{run} on {found['data']}", found)
+    if "generations" in found:
+        _show_responses(run, found["generations"])
+    if "tasks" in found:
+        _show_tasks(run, found["tasks"])
+    console.show(str(run / "report.html"))
+
+
+def _show_responses(run: Path, numbers: Mapping[str, Any]) -> None:
+    rows = []
+    for key, title, form in _RESPONSES:
+        if numbers.get(key) is not None:
+            low, high = numbers.get(f"{key}_low"), numbers.get(f"{key}_high")
+            known = low is not None and high is not None
+            interval = f"{form.format(low)} to {form.format(high)}" if known else ""
+            rows.append((title, form.format(numbers[key]), interval))
+    title = f"{run}: {numbers['responses']} responses to {numbers['prompts']} prompts"
+    console.show_table(title, ("measure", "value", "95 % interval"), rows)
+    for note in numbers["notes"]:
+        console.say(f"note: {note}")
+
+
+def _show_tasks(run: Path, tasks: Sequence[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            f"{line['task']}: {line['metric']}",
+            f"{line['value']:.4f}",
+            "" if line["standard_error"] is None else f"± {line['standard_error']:.4f}",
+        )
+        for line in tasks
+    ]
+    console.show_table(f"{run}: tasks", ("task", "value", "standard error"), rows)
+
+
+def show_comparison(runs: Sequence[Path], options: Mapping[str, Any], *, as_json: bool) -> None:
+    """`truing compare`."""
+    from truing.jobs.compare import compare
+
+    console.quiet_libraries()
+    found = compare(runs, progress=console.BARS, **options)
+    if as_json:
+        console.show_json({**found.to_json(), "page": str(options["output"])})
+        return
+    rows = []
+    for measure in found.measures:
+        form = "{:.1%}" if measure.is_share else "{:.3g}"
+        cells = []
+        for value in measure.values:
+            known = value is not None and value.value == value.value
+            cells.append(form.format(value.value) if known and value else "–")
+        rows.append((measure.title, *cells))
+    if rows:
+        console.show_table("", ("measure", *found.names), rows)
+    certain = [one for one in found.differences if one.is_significant]
+    if found.differences:
+        family = max(one.family for one in found.differences)
+        console.show_table(
+            f"significant after correction for {family} comparisons: {len(certain)}",
+            ("measure", "difference", "interval", "p, corrected"),
+            [
+                (
+                    f"{one.measure}: {one.run} − {one.other}",
+                    f"{one.difference.value:+.3g}",
+                    f"{one.difference.low:+.3g} to {one.difference.high:+.3g}",
+                    f"{one.p_corrected:.3f}",
+                )
+                for one in certain
+            ],
+        )
+    for note in found.notes:
+        console.say(f"note: {note}")
+    console.show(str(options["output"]))
+
+
+def show_judgements(path: Path, baseline: str | None, *, as_json: bool) -> None:
+    """`truing compare --judgements`."""
+    from truing.jobs.judging import judged_models
+
+    found = judged_models(path, baseline)
+    if as_json:
+        console.show_json(found)
+        return
+    rows = [
+        (
+            one["model"],
+            *(_rate(one, key) for key in ("win_rate", "length_controlled_win_rate")),
+            f"{one['wins']} / {one['losses']} / {one['ties']}",
+        )
+        for one in found["models"]
+    ]
+    columns = ("model", "win rate", "length-controlled", "wins / losses / ties")
+    console.show_table(f"against {found['baseline']}", columns, rows)
+    if found["ranking"] is not None:
+        places = [
+            (one["model"], f"{one['elo']:.0f}" if one["elo"] is not None else "–")
+            for one in found["ranking"]["models"]
+        ]
+        console.show_table("Bradley-Terry, as Elo", ("model", "rating"), places)
+    for note in found["notes"]:
+        console.say(f"note: {note}")
+
+
+def _rate(one: Mapping[str, Any], key: str) -> str:
+    value, low, high = (one.get(f"{key}{end}") for end in ("", "_low", "_high"))
+    if value is None:
+        return "undefined"
+    return f"{value:.1%}" if low is None else f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+
+_JUDGE = (
+    ("accuracy", "right"),
+    ("longer_wins", "the rule “the longer one wins”"),
+    ("accuracy_longer", "right where the longer one is better"),
+    ("accuracy_shorter", "right where the shorter one is better"),
+    ("prefers_longer", "prefers the longer one"),
+    ("first_place", "preference for the first place"),
+    ("consistency", "same verdict in both orders"),
+    ("agreement_with_votes", "agreement with a person"),
+    ("ties", "ties"),
+)
+
+
+def show_judge(data: Path, score: str | None, *, as_json: bool) -> None:
+    """`truing judge`."""
+    from truing.jobs.judging import judge
+
+    found = judge(data, score)
+    if as_json:
+        console.show_json(found)
+        return
+    rows = [
+        (title, f"{found[key]:.1%}", _interval(found, key))
+        for key, title in _JUDGE
+        if found.get(key) is not None
+    ]
+    if found["kappa"] is not None:
+        rows.append(("Cohen's kappa", f"{found['kappa']:.3f}", ""))
+    console.show_table(f"{found['pairs']} pairs of {data}", ("", "value", "95 % interval"), rows)
+    for note in found["notes"]:
+        console.say(f"note: {note}")
+
+
+def _interval(found: Mapping[str, Any], key: str) -> str:
+    low, high = found.get(f"{key}_low"), found.get(f"{key}_high")
+    return "" if low is None or high is None else f"{low:.1%} to {high:.1%}"

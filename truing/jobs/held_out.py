@@ -1,0 +1,106 @@
+"""Held-out rows scored with a finished run: pairs, and sets of K responses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from truing.core import Needs
+from truing.core.progress import Progress
+from truing.data import Example
+from truing.engine import Engine, Wanted
+from truing.evaluation.kwise import rank_correlation
+from truing.evaluation.pairs import PairTable, evaluate_pairs
+from truing.jobs.evaluated import ScoredPairs
+from truing.jobs.held_references import with_references
+from truing.jobs.opened import OpenRun
+from truing.jobs.reference_pass import RowSet
+from truing.jobs.scoring import Scorer
+from truing.references.fill import fill
+
+
+def held_out_numbers(
+    opened: OpenRun, source: str, rows: int | None, progress: Progress
+) -> tuple[dict[str, Any], ScoredPairs]:
+    """Every number that held-out rows give, and what the run says of each pair.
+
+    Raises:
+        RowError: the rows are malformed, or hold no pair.
+    """
+    prepared = opened.reader.read(source, Needs(), progress)
+    examples = list(prepared.examples[:rows])
+    known = with_references(
+        opened.config,
+        opened.reader,
+        opened.objective,
+        opened.numerics,
+        RowSet(examples, source),
+        progress,
+    )
+    values = [tokens for tokens in known.references if tokens is not None]
+    policy, engine = opened.policy, opened.engine_for(opened.policy, examples)
+    scorer = Scorer(opened.objective, engine, Wanted(opened.objective.needs.prompt))
+    with opened.in_numbers():
+        table = scorer.table(policy, known, progress)
+    numbers: dict[str, Any] = {"data": source, **evaluate_pairs(table).to_json()}
+    numbers |= _of_sets(opened, examples, values, engine, progress)
+    return numbers, _scored(source, examples, table)
+
+
+def _scored(source: str, examples: list[Example], table: PairTable) -> ScoredPairs:
+    """A line a pair, named by the row's content and the pair's number within it."""
+    keys = [f"{row.row_id:x}:{pair}" for row in examples for pair in range(len(row.pairs))]
+    margin = None
+    if table.reward_chosen is not None and table.reward_rejected is not None:
+        margin = table.reward_chosen - table.reward_rejected
+    assert table.prompt is not None, "the scorer numbers prompts"
+    return ScoredPairs(
+        source,
+        tuple(keys),
+        table.prompt,
+        margin,
+        table.logp_chosen - table.logp_rejected,
+        table.length_chosen - table.length_rejected,
+    )
+
+
+def _of_sets(
+    opened: OpenRun,
+    examples: list[Example],
+    values: Sequence[Sequence[np.ndarray]],
+    engine: Engine,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Rank correlation with the scores, over sets of three responses and more; else nothing.
+
+    `rank_correlation` is of the log-ratio to the (first) reference, `policy_rank_correlation` of
+    log p alone, each summed, and `..._per_token` of its mean over tokens.
+    """
+    at = [i for i, row in enumerate(examples) if row.scores and len(row.responses) > 2]
+    if not at:
+        return {}
+    sets = [examples[i] for i in at]
+    with opened.in_numbers():
+        logps = fill(opened.policy, sets, engine, progress, "sets of responses")
+    scores = np.array([score for row in sets for score in row.scores or ()])
+    prompt = np.array([i for i, row in enumerate(sets) for _ in row.responses])
+    lengths = np.array([len(response) for row in sets for response in row.responses])
+    measures = {"policy_rank_correlation": _sums(sets, logps)}
+    if values:
+        against = [values[0][i] for i in at]
+        measures["rank_correlation"] = measures["policy_rank_correlation"] - _sums(sets, against)
+    measures |= {f"{name}_per_token": value / lengths for name, value in measures.items()}
+    measures["length_rank_correlation"] = lengths.astype(float)
+    found: dict[str, Any] = {"sets": len(sets)}
+    for name, value in measures.items():
+        found |= rank_correlation(value, scores, prompt).to_json(name)
+    return found
+
+
+def _sums(rows: list[Example], values: list[np.ndarray]) -> np.ndarray:
+    """Over the tokens of each response."""
+    sums: list[float] = []
+    for row, value in zip(rows, values, strict=True):
+        ends = np.cumsum([len(response) for response in row.responses])[:-1]
+        sums += [float(part.astype(float).sum()) for part in np.split(value, ends)]
+    return np.array(sums)

@@ -1,0 +1,108 @@
+"""A finished run with its models at hand, loaded when they are first asked for."""
+
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from truing.config import RunConfig, build_config, read_config
+from truing.data import Example
+from truing.engine import Engine, choose_engine
+from truing.engine.models import Numerics, choose_numerics
+from truing.errors import ResumeError
+from truing.jobs.asking import Asking
+from truing.jobs.material import Reader, reader_of
+from truing.jobs.policy import autocast, load_reference, load_trained
+from truing.objectives import Objective
+from truing.recipes import parse
+from truing.references.policies import (
+    Moving,
+    OtherModel,
+    PolicyStart,
+    each,
+    model_of,
+    parse_reference,
+)
+from truing.training import folder
+
+
+class OpenRun:
+    """What evaluation needs of a run.
+
+    Raises:
+        ResumeError: the folder holds no run, or one that has not ended.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.config: RunConfig = config_of(run)
+        self.numerics: Numerics = choose_numerics(self.config.dtype)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads rows as the run read them."""
+        return reader_of(self.config, self.run)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What was trained."""
+        return parse(self.config.objective)
+
+    @cached_property
+    def policy(self) -> Any:
+        """The trained policy."""
+        model = load_trained(self.run, self.numerics)
+        model.eval()
+        return model
+
+    @property
+    def references(self) -> tuple[PolicyStart | OtherModel, ...]:
+        """What the policy is held against; a moving reference counts as the start it moved from."""
+        return tuple(
+            PolicyStart() if isinstance(one, Moving) else model_of(one)
+            for one in each(parse_reference(self.config.reference))
+        )
+
+    def load(self, reference: PolicyStart | OtherModel) -> Any:
+        """A reference model by itself; the caller drops it."""
+        model = load_reference(reference, self.config, len(self.reader.tokenizer), self.numerics)
+        model.eval()
+        return model
+
+    def start(self) -> Any:
+        """The policy as it was before the first step."""
+        return self.load(PolicyStart())
+
+    def settings_of(self, asking: Asking) -> dict[str, Any]:
+        """What the responses to this depend on; equal settings, equal responses."""
+        weights = [path.stat() for path in sorted(self.run.glob("*.safetensors"))]
+        marks = [f"{one.st_size}:{one.st_mtime_ns}" for one in weights]
+        return {**asking.settings(), "weights": " ".join(marks)}
+
+    def in_numbers(self) -> AbstractContextManager[Any]:
+        """A block that computes in the run's numbers."""
+        return autocast(self.numerics)
+
+    def engine_for(self, model: Any, examples: list[Example]) -> Engine:
+        """An engine that is exact on this model."""
+        budget = self.config.tokens_per_device
+        return choose_engine(
+            self.config.engine, model, budget, examples[:8], self.in_numbers
+        ).engine
+
+
+def config_of(run: Path) -> RunConfig:
+    """The resolved configuration of a finished run.
+
+    Raises:
+        ResumeError: the folder holds no run, or one that has not ended.
+    """
+    if not (run / folder.CONFIG).is_file():
+        raise ResumeError(
+            "holds no run.yaml", where=str(run), fix="give the output folder of `truing train`"
+        )
+    if not (run / folder.FINISHED).exists():
+        raise ResumeError(
+            "this run has not ended", where=str(run), fix=f"truing train --resume {run}"
+        )
+    return build_config(read_config(run / folder.CONFIG), where=str(run / folder.CONFIG))

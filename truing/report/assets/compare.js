@@ -1,0 +1,106 @@
+"use strict";
+// Shows samples of several runs side by side. Every text goes in as text, never as markup.
+(() => {
+  const holder = document.getElementById("replies");
+  const form = document.querySelector(".sift");
+  if (!holder || !form) return;
+  const { names, samples } = JSON.parse(holder.textContent);
+  const list = document.getElementById("reply-list");
+  const more = document.getElementById("more-replies");
+  const PAGE = 10;
+  const STRONG = 2; // nats at which the colour is full
+
+  const element = (name, kind, text) => {
+    const made = document.createElement(name);
+    if (kind) made.className = kind;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+  const said = (reply) => (reply.pieces ? reply.pieces.join("") : reply.text);
+  const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+  const spread = (values) => {
+    const known = values.filter((value) => value !== null && value !== undefined);
+    return known.length ? Math.max(...known) - Math.min(...known) : 0;
+  };
+  const all = samples.map((sample, index) => {
+    const texts = sample.replies.map(said);
+    return {
+      sample, index, texts,
+      words: [sample.prompt, ...texts].join("\n").toLowerCase(),
+      score: spread(sample.replies.map((reply) => reply.score)),
+      length: spread(sample.replies.map((reply) => reply.tokens)),
+      ratio: sample.replies.reduce((most, reply) =>
+        (reply.ratios || []).reduce((peak, ratio) => Math.max(peak, Math.abs(ratio)), most), 0),
+    };
+  });
+
+  function tokens(reply, coloured) {
+    const text = element("p", "text");
+    text.dir = "auto";
+    if (!reply.pieces || !coloured) {
+      text.textContent = said(reply);
+      return text;
+    }
+    reply.pieces.forEach((piece, place) => {
+      const ratio = reply.ratios[place];
+      const token = element("span", "token", piece === "" && place === reply.pieces.length - 1 && reply.finished ? "■" : piece);
+      const share = Math.min(1, Math.abs(ratio) / STRONG) * 42;
+      if (share >= 2) token.style.background = `color-mix(in srgb, var(--${ratio > 0 ? "chosen" : "rejected"}) ${share.toFixed(0)}%, transparent)`;
+      token.title = signed(ratio) + " nats";
+      text.append(token);
+    });
+    if (reply.more) text.append(element("span", "none", ` … ${reply.more} more tokens`));
+    return text;
+  }
+
+  function card(item, runs, coloured) {
+    const made = element("article", "card sample");
+    const head = element("h3", "", "Prompt " + (item.index + 1));
+    made.append(head);
+    const prompt = element("div", "prompt");
+    const words = element("p", "text", item.sample.prompt);
+    words.dir = "auto";
+    prompt.append(words);
+    made.append(prompt);
+    const sides = element("div", "sides many");
+    for (const run of runs) {
+      const reply = item.sample.replies[run];
+      const box = element("div", "response");
+      box.style.borderLeftColor = `var(--run-${(run % 8) + 1})`;
+      const title = element("h4", "", names[run]);
+      if (reply.score !== null) title.append(element("span", "chip", "score " + reply.score.toFixed(2)));
+      title.append(element("span", "chip", reply.tokens + " tokens"));
+      if (!reply.finished) title.append(element("span", "chip bad", "cut"));
+      if (reply.ratios) title.append(element("span", "chip", "sum " + signed(reply.ratios.reduce((sum, ratio) => sum + ratio, 0)) + " nats"));
+      box.append(title);
+      box.append(said(reply) === "" && !reply.pieces ? element("p", "text none", "(empty)") : tokens(reply, coloured));
+      sides.append(box);
+    }
+    made.append(sides);
+    return made;
+  }
+
+  const kinds = {
+    all: () => true,
+    apart: (item, runs) => new Set(runs.map((run) => item.texts[run])).size > 1,
+    scored: (item) => item.score > 0,
+    cut: (item, runs) => runs.some((run) => !item.sample.replies[run].finished),
+  };
+  let shown = PAGE;
+  function show() {
+    const words = form.elements.text.value.toLowerCase();
+    const runs = [...form.querySelectorAll("input[name=run]")].filter((box) => box.checked).map((box) => Number(box.value));
+    const order = form.elements.order.value;
+    const fits = all.filter((item) => kinds[form.elements.kind.value](item, runs) && item.words.includes(words));
+    fits.sort((a, b) => (order === "asked" ? 0 : b[order] - a[order]) || a.index - b.index);
+    list.replaceChildren(...fits.slice(0, shown).map((item) => card(item, runs, form.elements.colour.checked)));
+    more.hidden = fits.length <= shown;
+    const seen = Math.min(shown, fits.length);
+    form.elements.count.value = seen + " of " + fits.length + (fits.length < all.length ? " (of " + all.length + ")" : "");
+  }
+  const restart = () => { shown = PAGE; show(); };
+  form.addEventListener("input", restart);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  more.addEventListener("click", () => { shown += PAGE; show(); });
+  restart();
+})();
