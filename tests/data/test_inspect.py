@@ -303,7 +303,7 @@ def test_margins_are_of_the_pairs_with_the_smallest_ids(shared):
 
     rows = list(read_rows(shared / "data/preferences/imdb-sentiment/train.jsonl"))
     survey = Survey(None, Needs(), num_kept=7, longest_kept=10_000)
-    for start in range(0, len(rows), 13):
-        survey.add(rows[start : start + 13])
+    counts = list(survey.read(rows[i : i + 13] for i in range(0, len(rows), 13)))
+    assert sum(counts) == len(rows)
     assert survey.smallest_ids() == sorted(rows, key=lambda row: row.row_id)[:7]
     assert len(survey.facts) == len(rows)

@@ -4,11 +4,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from truing.cli import console
+from truing.data.signal import REASONS
 
 if TYPE_CHECKING:
     from truing.jobs.inspect import InspectReport
 
 Lines = list[tuple[str, ...]]
+_COUNTS = {
+    "rows_read": "rows read",
+    "malformed": "malformed",
+    "rows_with_signal": "rows with signal",
+    "pairs": "pairs",
+    "responses": "responses",
+    "prompts": "different prompts",
+    "most_rows_of_a_prompt": "most rows of one prompt",
+    "empty_prompts": "empty prompts",
+    "conversational": "conversations",
+}
+_MET = {
+    "ties": "equal scores",
+    "reversals": "rejected has the higher score",
+    "empty_in_kwise": "an empty response among several",
+    "joined": "prompt and response in one word",
+}
+_TWICE = {
+    "repeats": "rows that repeat one before",
+    "contradictions": "contradictions",
+    "near": "nearly equal prompts",
+}
+_TEST = {"exact": "test prompts that are here too", "near": "test prompts that are nearly here"}
 # Shown as percentages.
 _SHARES = {"longer_wins"}
 _BIAS = {
@@ -21,9 +45,8 @@ _BIAS = {
 
 def show_report(report: "InspectReport") -> None:
     """Tables of what was measured, then the findings, then one line with the verdict."""
-    rows = [(name.replace("_", " "), brief_of(value)) for name, value in report.counts.items()]
-    if rows:
-        console.show_table(report.source, ("rows", "number"), rows)
+    if report.counts:
+        console.show_table(report.source, ("rows", "number"), _rows(report))
     for columns, lines in _tables(report):
         if lines:
             console.show_table("", columns, lines)
@@ -34,6 +57,26 @@ def show_report(report: "InspectReport") -> None:
     if report.margins:
         console.show(f"margins: {report.margins['recommendation']}")
     console.show(report.verdict_line)
+
+
+def _rows(report: "InspectReport") -> Lines:
+    """What was counted; what a set has not is left out, but for what every set should lack."""
+    counts = report.counts
+    lines: Lines = [
+        (words, brief_of(counts[name])) for name, words in _COUNTS.items() if name in counts
+    ]
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts["kinds"].items())
+    layouts = ", ".join(dict.fromkeys(counts["layouts"].values()))
+    lines += [("kinds", kinds), ("layouts", layouts)]
+    words = {**REASONS, **_MET}
+    lines += [(words[word], brief_of(tally)) for word, tally in counts["silent"].items()]
+    found = report.duplicates
+    lines += [(words, brief_of(found[name])) for name, words in _TWICE.items() if name in found]
+    against = report.contamination
+    lines += [(words, brief_of(against[name])) for name, words in _TEST.items() if name in against]
+    if counts["max_length"]:
+        lines.append(("max_length", str(counts["max_length"])))
+    return lines
 
 
 def _tables(report: "InspectReport") -> Iterator[tuple[Sequence[str], Lines]]:
@@ -68,11 +111,12 @@ def _tables(report: "InspectReport") -> Iterator[tuple[Sequence[str], Lines]]:
     )
     yield ("max_length", "rows over", "keep_end cuts", "cut cuts"), _limits(report.truncation)
     yield (
-        ("margin of N rows", "mean", "correlation with length", "95 % interval"),
+        ("margin", "mean", "above 0", "correlation with length", "95 % interval"),
         [
             (
                 form["name"],
                 brief_of(form["mean"]),
+                f"{form['accuracy']:.1%}",
                 brief_of(form["correlation"]),
                 _interval(form, "correlation"),
             )

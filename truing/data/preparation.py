@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -76,14 +76,7 @@ def prepare(
         ModelError: the tokenizer has no end token, or no chat template for conversations.
         ConfigError: a limit or policy that does not exist.
     """
-    if truncation not in POLICIES or loss_turns not in LOSS_TURNS or max_length < 2:
-        raise ConfigError(
-            f"max_length={max_length}, truncation={truncation!r}, loss_turns={loss_turns!r} "
-            "cannot be used",
-            where="data",
-            fix=f"max_length is at least 2, truncation one of {', '.join(POLICIES)}, "
-            f"loss_turns one of {', '.join(LOSS_TURNS)}",
-        )
+    _refuse_unknown(max_length, truncation, loss_turns)
     reader = RowReader(
         source, columns=columns, is_auxiliary=is_auxiliary, skips_bad=skip_bad is not None
     )
@@ -103,22 +96,40 @@ def prepare(
     return _finish(maker, reader, examples, faults, strict=strict)
 
 
+def _refuse_unknown(max_length: int, truncation: Truncation, loss_turns: LossTurns) -> None:
+    if truncation not in POLICIES or loss_turns not in LOSS_TURNS or max_length < 2:
+        raise ConfigError(
+            f"max_length={max_length}, truncation={truncation!r}, loss_turns={loss_turns!r} "
+            "cannot be used",
+            where="data",
+            fix=f"max_length is at least 2, truncation one of {', '.join(POLICIES)}, "
+            f"loss_turns one of {', '.join(LOSS_TURNS)}",
+        )
+
+
 def _collected(
     reader: RowReader, maker: "_Maker", progress: Progress
 ) -> tuple[ExampleTable, list[Fault]]:
     """All examples, and the rows that the chat template refused; some rows at a time."""
     collector, faults = Collector(), list[Fault]()
-    rows = iter(reader)
-    chunk = list(islice(rows, _CHUNK))
-    with progress.task(total=reader.num_rows, description="reading and tokenising") as task:
+    rows, sizes = iter(reader), deque[int]()
+
+    def kept(chunk: list[Row]) -> Iterator[list[Row]]:
         while chunk:
-            for item in maker.make(chunk):
-                if isinstance(item, Fault):
-                    faults.append(item)
-                else:
-                    collector.add(item)
-            task.advance(len(chunk))
+            sizes.append(len(chunk))
+            yield list(maker.with_signal(chunk))
             chunk = list(islice(rows, _CHUNK))
+
+    first = list(islice(rows, _CHUNK))
+    with progress.task(total=reader.num_rows, description="reading and tokenising") as task:
+        for items in maker.tokeniser.stream(kept(first)):
+            for item in items:
+                made = item if isinstance(item, Fault) else maker.example(item)
+                if isinstance(made, Fault):
+                    faults.append(made)
+                elif made is not None:
+                    collector.add(made)
+            task.advance(sizes.popleft())
     return collector.table(), faults
 
 
@@ -151,17 +162,8 @@ class _Maker:
     kinds: Counter[str] = field(default_factory=Counter)
     labels: set[bool] = field(default_factory=set)
 
-    def make(self, rows: Sequence[Row]) -> list[Example | Fault]:
-        """Examples and faults of some rows; rows without signal are counted and left out."""
-        kept = list(self._with_signal(rows))
-        made = []
-        for item in self.tokeniser.rows(kept):
-            example = item if isinstance(item, Fault) else self._example(item)
-            if example is not None:
-                made.append(example)
-        return made
-
-    def _with_signal(self, rows: Sequence[Row]) -> Iterator[Row]:
+    def with_signal(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Rows that teach something; the others are counted and left out."""
         for row in rows:
             check_row(row, self.needs)
             full = without_empty(row)
@@ -179,18 +181,15 @@ class _Maker:
             if row.kind == "pair" and row.scores is not None and row.scores[0] <= row.scores[1]:
                 is_tie = row.scores[0] == row.scores[1]
                 self.tallies.add("ties" if is_tie else "reversals", row.where)
-            if any(text in speech for speech in spoken(row) for text in self._special):
+            if self.tokeniser.renderer.spells_control(spoken(row)):
                 self.tallies.add("special", row.where)
             turn = odd_turn(row)
             if turn:
                 self.tallies.add("odd_turns", row.where, turn)
             yield full
 
-    @property
-    def _special(self) -> tuple[str, ...]:
-        return self.tokeniser.renderer.special_texts
-
-    def _example(self, item: TokenisedRow) -> Example | None:
+    def example(self, item: TokenisedRow) -> Example | None:
+        """The row within the limit; None where nothing is left of it, which is counted."""
         where = item.row.where
         begin = int(self.begin_id is not None and item.prompt[0] == self.begin_id)
         fitted = fit(item.prompt, item.responses, self.max_length, self.truncation, begin)

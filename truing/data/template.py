@@ -1,6 +1,6 @@
 """The whole text of a prompt with each of its responses, plain or through the chat template."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,16 @@ class Renderer:
         added = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
         self.special_texts = tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
         """Texts that the tokenizer reads as control tokens wherever they stand."""
+        self._first_characters = {text[0] for text in self.special_texts if text}
+
+    def spells_control(self, texts: Iterable[str]) -> bool:
+        """Whether one of the texts holds a control text, which is read as that token."""
+        # Most texts do not even hold the character that all of them begin with.
+        return any(
+            any(first in text for first in self._first_characters)
+            and any(special in text for special in self.special_texts)
+            for text in texts
+        )
 
     def render(self, row: Row) -> Rendered:
         """The texts of a row.

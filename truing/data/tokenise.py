@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
@@ -18,6 +20,9 @@ from truing.data.rows import Row
 from truing.data.template import Rendered, Renderer
 from truing.data.turns import LossTurns, Mask, Span, mask_of
 from truing.data.where import CellError, Fault
+
+# Batches in work at a time: the tokenizer lets other threads run, so one is rendered meanwhile.
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,28 @@ class Tokeniser:
         if path is not None and len(good) == len(results):
             TokenCache.save(path, _packed(good))
         return results
+
+    def stream(self, batches: Iterable[Sequence[Row]]) -> Iterator[list[TokenisedRow | Fault]]:
+        """Ids of batch after batch, in order; some are tokenised while others are rendered.
+
+        Raises:
+            ModelError: conversations, and no chat template.
+        """
+        if self._fast is None:
+            yield from map(self.rows, batches)
+            return
+        waiting: deque[Future[list[TokenisedRow | Fault]]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for batch in batches:
+                    waiting.append(pool.submit(self.rows, batch))
+                    if len(waiting) > _AT_ONCE:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     @cached_property
     def _cache(self) -> TokenCache:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,12 +168,11 @@ def _read(reader: RowReader, survey: Survey, progress: Progress) -> None:
     """All rows of the data, some at a time."""
     words = "reading" if survey.tokenizer is None else "reading and tokenising"
     rows = iter(reader)
-    chunk = list(islice(rows, _CHUNK))
+    first = list(islice(rows, _CHUNK))
+    more = iter(lambda: list(islice(rows, _CHUNK)), [])
     with progress.task(total=reader.num_rows, description=words) as task:
-        while chunk:
-            survey.add(chunk)
-            task.advance(len(chunk))
-            chunk = list(islice(rows, _CHUNK))
+        for count in survey.read(chain([first], more)):
+            task.advance(count)
 
 
 def _margins(

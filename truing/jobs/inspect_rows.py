@@ -5,7 +5,7 @@ larger than the memory can be inspected.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,20 +99,24 @@ class Survey:
             None if self.tokenizer is None else Tokeniser(self.tokenizer, self.loss_turns)
         )
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Some more rows."""
+    def read(self, batches: Iterable[Sequence[Row]]) -> Iterator[int]:
+        """All rows, some at a time; after each batch how many it had."""
         if self._tokeniser is None:
-            for row in rows:
-                lengths = tuple(len(said(response)) for response in row.responses)
-                self._take(row, len(text_of(row.prompt)), lengths, lengths)
+            for rows in batches:
+                for row in rows:
+                    lengths = tuple(len(said(response)) for response in row.responses)
+                    self._take(row, len(text_of(row.prompt)), lengths, lengths)
+                yield len(rows)
             return
-        for item in self._tokeniser.rows(rows):
-            if isinstance(item, Fault):
-                self.faults.append(item)
-                continue
-            totals = tuple(map(len, item.responses))
-            self._take(item.row, len(item.prompt), item.learned_lengths, totals)
-            self._count_tokens(item)
+        for items in self._tokeniser.stream(batches):
+            for item in items:
+                if isinstance(item, Fault):
+                    self.faults.append(item)
+                    continue
+                totals = tuple(map(len, item.responses))
+                self._take(item.row, len(item.prompt), item.learned_lengths, totals)
+                self._count_tokens(item)
+            yield len(items)
 
     def _take(
         self, row: Row, prompt: int, lengths: tuple[int, ...], totals: tuple[int, ...]
@@ -174,12 +178,11 @@ class Survey:
 
     def _count_tokens(self, item: TokenisedRow) -> None:
         assert self._tokeniser is not None
-        special = self._tokeniser.renderer.special_texts
         met = {
             "moved": item.moved > 0,
             "end_first": item.end_was_put_first,
             "ends_inside": item.num_ends_inside > 0,
-            "special": any(s in text for text in spoken(item.row) for s in special),
+            "special": self._tokeniser.renderer.spells_control(spoken(item.row)),
             "odd_turns": bool(odd_turn(item.row)),
             "several_turns": item.learned is not None,
         }
