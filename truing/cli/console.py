@@ -93,7 +93,14 @@ def show_table(
     *,
     numbers: bool = True,
 ) -> None:
-    """A table of the result; the first column is text, the others are numbers unless said."""
+    """A table of the result; the first column is text, the others are numbers unless said.
+
+    Into a pipe or a file it goes as lines of cells with tabs between, for programs to read.
+    """
+    if not OUT.is_terminal:
+        for cells in (columns, *rows):
+            show_line("\t".join(" ".join(cell.split()) for cell in cells))
+        return
     table = Table(title=title or None, title_justify="left")
     for index, column in enumerate(columns):
         justify = "right" if numbers and index else "left"

@@ -6,6 +6,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import traceback
 import warnings
@@ -31,8 +32,20 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         warnings.simplefilter("ignore")
     # A polite request to end is an interrupt, wherever the command stands.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    output = sys.stdout
     try:
-        command()
+        try:
+            command()
+        finally:
+            # What is still held back is written while a closed pipe can be caught.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_is_gone()
+    except SystemExit:
+        # Typer meets a closed pipe by exit code 1 and another stdout.
+        if sys.stdout is output:
+            raise
+        return _reader_is_gone()
     except TruingError as error:
         if debug:
             raise
@@ -46,6 +59,13 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
             raise
         _complain(_bug(error))
         return BUG
+    return 0
+
+
+def _reader_is_gone() -> int:
+    """Whoever reads our lines has enough of them (`truing objectives | head`): no fault of ours."""
+    # Python flushes once more at its end, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 
 
