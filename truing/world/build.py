@@ -145,7 +145,7 @@ PLANS: MappingProxyType[ModelName, Plan] = MappingProxyType(
 )
 """The plans that gave the weights of the package."""
 
-FAMILIES: MappingProxyType[str, type[PretrainedConfig]] = MappingProxyType(
+FAMILIES: MappingProxyType[str, Callable[..., PretrainedConfig]] = MappingProxyType(
     {"llama": LlamaConfig, "olmo2": Olmo2Config}
 )
 

@@ -8,7 +8,7 @@ pairs begin with the same ones.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -105,9 +105,9 @@ def pairs(
         # One stream a prompt: what is asked of one prompt changes nothing at the next.
         random = Random(f"pairs of the embedded world, {seed}, {group.prompt.text}")
         couples = _COUPLES[selection](group, labeller, random)
-        labelled = [_labelled(group.prompt, couple, labeller, seed) for couple in couples]
-        kept = [pair for pair in labelled if pair is not None and _is_kept(pair, subset)]
-        found += kept[:1] if selection == "random" else kept
+        labelled = (_labelled(group.prompt, couple, labeller, seed) for couple in couples)
+        kept = (pair for pair in labelled if pair is not None and _is_kept(pair, subset))
+        found += islice(kept, 1 if selection == "random" else None)
     return tuple(found[: checked_count(count, len(found), "pairs")])
 
 
