@@ -16,15 +16,15 @@ from truing.world import model_folder
 
 
 def build(output: str) -> None:
-    """Eighteen prompts in six shards."""
+    """Ten prompts in five shards."""
     build_pairs(
         output,
         policy=str(model_folder()),
-        prompts="world(rows=18)",
-        sampler="generate(num_responses=2, max_new_tokens=24)",
+        prompts="world(rows=10)",
+        sampler="generate(num_responses=2, max_new_tokens=16)",
         scorer="world()",
         select="all_pairs()",
-        shard_rows=3,
+        shard_rows=2,
         keep_cut=True,
     )
 

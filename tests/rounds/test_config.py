@@ -29,7 +29,7 @@ def config(rounds, **more):
         ({"count": 2}, {"data": "d", "reference": "none()"}, "`reference` has no effect"),
         ({"count": 2, "optimizer": "keep"}, {"data": "d", "lora": True}, "fresh adapters"),
         ({"count": 2, "measure": {"prompts": "p"}}, {"data": "d"}, "needs a scorer"),
-        ({"count": 2, "refrence": "frozen"}, {"data": "d"}, "refrence"),
+        ({"count": 2, "optimiser": "keep"}, {"data": "d"}, "optimiser"),
         ({"count": 2, "measure": {"prompt": "p"}, **MADE}, {}, "prompt"),
     ],
 )
@@ -39,8 +39,8 @@ def test_a_combination_without_effect_or_sense_is_refused(rounds, more, message)
 
 
 def test_a_near_miss_is_suggested():
-    with pytest.raises(ConfigError, match="did you mean `reference`"):
-        config({"count": 2, "refrence": "frozen"}, data="d")
+    with pytest.raises(ConfigError, match="did you mean `optimizer`"):
+        config({"count": 2, "optimiser": "keep"}, data="d")
 
 
 @pytest.mark.parametrize(

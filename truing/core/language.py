@@ -11,13 +11,15 @@ import ast
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, cast
 
 from truing.core.knobs import UnfitError, checked
 from truing.errors import KnobError
 
 _ALLOWED = "names, keyword arguments, numbers, texts, True, False, None, lists, calls, + and *"
 _LONGEST = 10_000
+T = TypeVar("T")
 
 
 def parse(text: str, names: Mapping[str, Callable[..., Any]], hints: Mapping[str, str]) -> Any:
@@ -45,6 +47,27 @@ def parse(text: str, names: Mapping[str, Callable[..., Any]], hints: Mapping[str
             where=text.strip()[:200],
             fix=f"it is made of {_ALLOWED}, for instance dpo(beta=0.1) + 0.2*sft()",
         ) from error
+
+
+def parse_as(
+    text: str, names: Mapping[str, Callable[..., Any]], kind: type[T] | UnionType, what: str
+) -> T:
+    """The value of one kind that an expression stands for.
+
+    Args:
+        text: the expression.
+        names: what may be called.
+        kind: the class (or classes) that is wanted.
+        what: its name for people: "scorer".
+
+    Raises:
+        KnobError: see `parse`; or it is a value of another kind.
+    """
+    found = parse(text, names, {})
+    if not isinstance(found, kind):
+        fix = f"there are {', '.join(sorted(names))}"
+        raise KnobError(f"is no {what}", where=text.strip()[:200], fix=fix)
+    return cast("T", found)
 
 
 class _Reader:

@@ -19,7 +19,7 @@ from scipy.special import expit
 
 from truing.core.called import Called
 from truing.core.knobs import Count, Interval, NonNegative, Positive
-from truing.core.language import parse
+from truing.core.language import parse_as
 from truing.errors import KnobError
 
 Array = np.ndarray
@@ -268,9 +268,4 @@ def parse_selector(text: str) -> Selector:
     Raises:
         KnobError: it is no selector expression.
     """
-    found = parse(text, SELECTORS, {})
-    if not isinstance(found, Selector):
-        raise KnobError(
-            "is no selector", where=text[:200], fix=f"there are {', '.join(sorted(SELECTORS))}"
-        )
-    return found
+    return parse_as(text, SELECTORS, Selector, "selector")

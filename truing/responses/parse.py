@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from truing.core.language import parse
-from truing.errors import KnobError
+from truing.core.language import parse_as
 from truing.responses.call import Python
 from truing.responses.judge import Judge
 from truing.responses.known import Given, World
@@ -30,12 +29,7 @@ def parse_scorer(text: str) -> Scorer:
     Raises:
         KnobError: it is no scorer expression.
     """
-    found = parse(text, SCORERS, {})
-    if not isinstance(found, Scorer):
-        raise KnobError(
-            "is no scorer", where=text[:200], fix=f"there are {', '.join(sorted(SCORERS))}"
-        )
-    return found
+    return parse_as(text, SCORERS, Scorer, "scorer")
 
 
 def parse_sampler(text: str, more: Mapping[str, Callable[..., Any]] | None = None) -> Sampler:
@@ -48,10 +42,4 @@ def parse_sampler(text: str, more: Mapping[str, Callable[..., Any]] | None = Non
     Raises:
         KnobError: it is no sampler expression.
     """
-    names = {**SAMPLERS, **(more or {})}
-    found = parse(text, names, {})
-    if not isinstance(found, Sampler):
-        raise KnobError(
-            "is no sampler", where=text[:200], fix=f"there are {', '.join(sorted(names))}"
-        )
-    return found
+    return parse_as(text, {**SAMPLERS, **(more or {})}, Sampler, "sampler")

@@ -10,8 +10,7 @@ from typing import ClassVar
 
 from truing.core.called import Called
 from truing.core.knobs import NonNegative
-from truing.core.language import parse
-from truing.errors import KnobError
+from truing.core.language import parse_as
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,9 +57,4 @@ def parse_round_reference(text: str) -> RoundReference:
         KnobError: there is no such policy of references, or a knob is wrong.
     """
     written = f"{text.strip()}()" if text.strip() in {"restart", "frozen"} else text
-    found = parse(written, _NAMES, {})
-    if not isinstance(found, RoundReference):
-        raise KnobError(
-            "is no policy of references", where=text[:80], fix="write restart or frozen"
-        )
-    return found
+    return parse_as(written, _NAMES, RoundReference, "policy of references")
