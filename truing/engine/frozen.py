@@ -1,6 +1,8 @@
 """A model that is only read: of a revision, quantised, or waiting elsewhere than on the device."""
 
+import shutil
 import tempfile
+import weakref
 from typing import Any
 
 import torch
@@ -91,7 +93,7 @@ def _offloaded(model: Any, offload: str, device: torch.device) -> Any:
                 fix='leave it out, or use offload="disk"',
             )
         return cpu_offload(model, execution_device=device)
-    # Emptied when the process ends, as the model does.
-    folder = tempfile.TemporaryDirectory(prefix="truing-offload-")
-    model._truing_offload = folder
-    return disk_offload(model, offload_dir=folder.name, execution_device=device)
+    folder = tempfile.mkdtemp(prefix="truing-offload-")
+    # The weights on disk go with the model.
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return disk_offload(model, offload_dir=folder, execution_device=device)

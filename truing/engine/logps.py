@@ -115,6 +115,13 @@ class Engine(Protocol):
         ...
 
 
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Where a model computes; the weights of an offloaded one lie elsewhere."""
+    hook = getattr(model, "_hf_hook", None)
+    device = getattr(hook, "execution_device", None)
+    return next(model.parameters()).device if device is None else torch.device(device)
+
+
 def response_index(rows: Sequence[TokenRow], device: torch.device) -> tuple[Tensor, Tensor]:
     """Which response each response token belongs to (M,), and which row each response (N,)."""
     lengths = [len(response) for row in rows for response in row.responses]

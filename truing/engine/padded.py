@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from truing.engine.logps import TokenLogps, TokenRow, Wanted, response_index
+from truing.engine.logps import TokenLogps, TokenRow, Wanted, device_of, response_index
 from truing.engine.statistics import STATISTICS
 from truing.errors import FitError
 
@@ -48,7 +48,7 @@ class PaddedEngine:
 
     def logps(self, model: torch.nn.Module, rows: Sequence[TokenRow], wanted: Wanted) -> TokenLogps:
         """See `Engine.logps`."""
-        device = next(model.parameters()).device
+        device = device_of(model)
         ids, mask = _padded(rows, device)
         log_probs, states = _log_probs(model, ids, mask, with_states=wanted.prompt_end)
         tokens = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)

@@ -17,7 +17,7 @@ from torch import nn
 
 from truing.engine.forward import Packed, head_of, install
 from truing.engine.fused import TILE_ELEMENTS, HeadJob
-from truing.engine.logps import LOGPS_ONLY, TokenRow
+from truing.engine.logps import LOGPS_ONLY, TokenRow, device_of
 from truing.engine.padded import PaddedEngine
 from truing.engine.probe import ProbeRow
 from truing.engine.tree import ROOT, SegmentTree, TreeBuilder
@@ -80,7 +80,7 @@ class SteadyPacked:
     def logps(self, model: nn.Module, rows: Sequence[TokenRow]) -> list[np.ndarray]:
         """See `Steady.logps`."""
         base = install(model)
-        device = next(model.parameters()).device
+        device = device_of(model)
         head, module = head_of(base)
         del module
         height = max(THICK, TILE_ELEMENTS // len(head.weight) // THICK * THICK)
@@ -218,7 +218,7 @@ def choose_steady(
         budget: tokens of a pass.
         autocast: opens the block in which the values are computed.
     """
-    device = next(model.parameters()).device.type
+    device = device_of(model).type
     ways: dict[str, Steady] = {}
     # On a CPU one sequence fills the cores, and products of any thickness but the thinnest agree.
     if device == "cpu" and kind != "padded":

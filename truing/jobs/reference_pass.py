@@ -166,8 +166,8 @@ class ReferencePass:
         return model
 
     @contextmanager
-    def other(self, reference: OtherModel, *, grows: bool = True) -> Iterator[tuple[Any, Source]]:
-        """Another model, loaded for the block and dropped after it."""
+    def other(self, reference: OtherModel, *, grows: bool = True) -> Iterator[Source]:
+        """Another model, loaded for the block."""
         numerics = self._numerics(reference)
         model = self.loaded(reference, grows=False)
         tokens = len(self.reader.tokenizer)
@@ -175,11 +175,7 @@ class ReferencePass:
         kind = choose_engine(
             "auto", model, self.config.tokens_per_device, (), lambda: autocast(numerics)
         ).name
-        try:
-            yield model, self.source(model, kind, reference, numerics, grown=grown)
-        finally:
-            del model
-            _let_go()
+        yield self.source(model, kind, reference, numerics, grown=grown)
 
     def source(
         self,
@@ -240,11 +236,23 @@ class ReferencePass:
         read = [
             rows.examples if own is None else self._rows_of(rows, own, reference) for rows in sets
         ]
+        names = [name + rows.name for rows in sets]
+        found = self._of_loaded(other, reference, list(zip(read, names, strict=True)), own)
+        _let_go()
+        return found
+
+    def _of_loaded(
+        self,
+        other: OtherModel,
+        reference: Frozen,
+        sets: Sequence[tuple[Sequence[Example], str]],
+        own: Any,
+    ) -> list[Said]:
         tokenizer = own or self.reader.tokenizer
-        with self.other(other, grows=own is None) as (_, source):
+        with self.other(other, grows=own is None) as source:
             return [
-                self.said(source, reference, examples, tokenizer, name + rows.name, own is None)
-                for examples, rows in zip(read, sets, strict=True)
+                self.said(source, reference, examples, tokenizer, name, own is None)
+                for examples, name in sets
             ]
 
     def said(
@@ -300,6 +308,7 @@ def _in_words(numerics: Numerics) -> str:
 
 
 def _let_go() -> None:
+    """Free what the last model took: it holds itself in a circle."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
