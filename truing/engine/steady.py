@@ -208,7 +208,11 @@ class SteadyChoice:
 
 
 def choose_steady(
-    kind: str, model: nn.Module, budget: int = BUDGET, autocast: Autocast = nullcontext
+    kind: str,
+    model: nn.Module,
+    budget: int = BUDGET,
+    autocast: Autocast = nullcontext,
+    known: str = "",
 ) -> SteadyChoice:
     """The fastest way whose values are the same bits in any company, on this model and device.
 
@@ -217,23 +221,29 @@ def choose_steady(
         model: with its real weights.
         budget: tokens of a pass.
         autocast: opens the block in which the values are computed.
+        known: the name of an earlier choice on this very model and machine, taken without proof.
     """
     device = device_of(model).type
     ways: dict[str, Steady] = {}
     # On a CPU one sequence fills the cores, and products of any thickness but the thinnest agree.
     if device == "cpu" and kind != "padded":
-        ways[kind] = SteadyPacked(kind == "shared", budget)
+        ways[f"{kind} on cpu"] = SteadyPacked(kind == "shared", budget)
     if device != "cpu":
-        ways[f"{kind}, full"] = (
+        ways[f"{kind}, full on {device}"] = (
             SteadyPadded(budget)
             if kind == "padded"
             else SteadyPacked(kind == "shared", budget, is_full=True)
         )
+    alone = SteadyChoice(SteadyAlone(), f"alone on {device}")
+    if known == alone.name:
+        return alone
     for name, way in ways.items():
+        if name == known:
+            return SteadyChoice(way, name)
         with torch.no_grad(), autocast():
             if _is_steady(way, model):
-                return SteadyChoice(way, f"{name} on {device}")
-    return SteadyChoice(SteadyAlone(), f"alone on {device}")
+                return SteadyChoice(way, name)
+    return alone
 
 
 def _is_steady(way: Steady, model: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """The references of a run: each model opened once, what it says stored, the model dropped."""
 
 import gc
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from truing.engine.models import (
     load_tokenizer,
     max_positions,
 )
-from truing.engine.steady import Alone, choose_steady
+from truing.engine.steady import Alone, SteadyChoice, choose_steady
 from truing.errors import ModelError
 from truing.jobs.material import Reader
 from truing.jobs.policy import autocast
@@ -40,7 +41,7 @@ from truing.references.policies import (
 )
 from truing.references.stored import Compared, Filled, Source, compared, in_bytes, stored_values
 from truing.references.texts import means_the_same, response_sums, same_rows
-from truing.references.weights import weights_hash
+from truing.references.weights import recalled, remember, weights_hash
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class ReferencePass:
         """
         numerics = numerics or self.numerics
         other = reference if isinstance(reference, OtherModel) else OtherModel(self.config.model)
-        choice = choose_steady(kind, model, autocast=lambda: autocast(numerics))
+        choice = self._steady(model, kind, other, numerics)
 
         def key(*, trusts_memory: bool = True) -> ModelKey:
             return ModelKey(
@@ -216,6 +217,24 @@ class ReferencePass:
             lambda: key(trusts_memory=False),
             lambda: autocast(numerics),
         )
+
+    def _steady(self, model: Any, kind: str, other: OtherModel, numerics: Numerics) -> SteadyChoice:
+        """How the model is read; what was proved once on this machine is not proved again."""
+        facts = (
+            weights_hash(other.path, other.revision),
+            _in_words(numerics),
+            other.quantisation,
+            kind,
+            torch.__version__,
+            torch.get_num_threads(),
+            torch.get_float32_matmul_precision(),
+            platform.node(),
+        )
+        known = recalled("steady", repr(facts)).get("name", "")
+        choice = choose_steady(kind, model, autocast=lambda: autocast(numerics), known=known)
+        if choice.name != known:
+            remember("steady", repr(facts), {"name": choice.name})
+        return choice
 
     def _numerics(self, reference: OtherModel) -> Numerics:
         if reference.dtype == "auto":

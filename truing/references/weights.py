@@ -7,7 +7,6 @@ gigabytes again; a file changed in place has another time of change.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -101,32 +100,36 @@ def _file_hash(file: Path, *, trusts_memory: bool) -> str:
     real = file.resolve()
     facts = real.stat()
     seen = [str(real), facts.st_size, facts.st_mtime_ns, facts.st_ino]
-    name = hashlib.blake2b(str(real).encode(), digest_size=16).hexdigest()
-    note = cache_folder() / "weights" / f"{name}.json"
-    if trusts_memory:
-        for line in _read(note):
-            if line.get("seen") == seen:
-                return str(line["hash"])
+    known = recalled("weights", str(real)) if trusts_memory else {}
+    if known.get("seen") == seen:
+        return str(known["hash"])
     with real.open("rb") as stream:
         found = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    _write(note, {"seen": seen, "hash": found})
+    remember("weights", str(real), {"seen": seen, "hash": found})
     return found
 
 
-def _read(note: Path) -> Iterable[dict[str, Any]]:
+def recalled(group: str, name: str) -> dict[str, Any]:
+    """What was remembered under a name; {} where nothing was."""
     try:
-        return [json.loads(note.read_text(encoding="utf-8"))]
+        return dict(json.loads(_note(group, name).read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        return []
+        return {}
 
 
-def _write(note: Path, line: dict[str, Any]) -> None:
-    """Remembering is a convenience: where it cannot be written, the next run reads again."""
+def remember(group: str, name: str, values: dict[str, Any]) -> None:
+    """Keep something for the next run; where it cannot be written, that one finds out again."""
+    note = _note(group, name)
     aside = note.with_suffix(f".{os.getpid()}.part")
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(line), encoding="utf-8")
+        aside.write_text(json.dumps(values), encoding="utf-8")
         aside.replace(note)
     except OSError:
         with suppress(OSError):
             aside.unlink()
+
+
+def _note(group: str, name: str) -> Path:
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    return cache_folder() / group / f"{digest}.json"
