@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from truing.engine.adapters import load_merged
 from truing.engine.forward import use_own_attention
+from truing.engine.logps import COMPUTES_ON
 from truing.engine.models import Numerics, without_dropout
 from truing.errors import ModelError
 
@@ -85,6 +86,7 @@ def _quantised(path: str, quantisation: str, dtype: torch.dtype) -> Any:
 def _offloaded(model: Any, offload: str, device: torch.device) -> Any:
     from accelerate import cpu_offload, disk_offload
 
+    setattr(model, COMPUTES_ON, device)
     if offload == "cpu":
         if device.type == "cpu":
             raise ModelError(

@@ -115,11 +115,14 @@ class Engine(Protocol):
         ...
 
 
+# Name of the attribute under which an offloaded model keeps the device that it computes on.
+COMPUTES_ON = "truing_computes_on"
+
+
 def device_of(model: torch.nn.Module) -> torch.device:
     """Where a model computes; the weights of an offloaded one lie elsewhere."""
-    hook = getattr(model, "_hf_hook", None)
-    device = getattr(hook, "execution_device", None)
-    return next(model.parameters()).device if device is None else torch.device(device)
+    device = getattr(model, COMPUTES_ON, None)
+    return next(model.parameters()).device if device is None else device
 
 
 def response_index(rows: Sequence[TokenRow], device: torch.device) -> tuple[Tensor, Tensor]:
