@@ -10,8 +10,9 @@ from truing.core.progress import SILENT
 from truing.data import prepare
 from truing.engine import LOGPS_ONLY, PackedEngine, PaddedEngine, SharedEngine, Wanted
 from truing.recipes import dpo, parse
-from truing.references.fill import fill, fill_unconditional
+from truing.references.fill import fill
 from truing.references.join import Rows, join
+from truing.references.texts import response_sums
 from truing.training.execute import StepInputs, StepRunner, counts_of
 
 ENGINES = {
@@ -110,14 +111,9 @@ def test_references_of_all_tokens_are_joined_to_the_learned_ones(model, examples
     torch.testing.assert_close(view.references[0], view.policy, atol=1e-10, rtol=0)
 
 
-def test_a_sum_without_the_prompt_leaves_out_what_others_say(model, examples):
-    begin = int(examples[0].prompt[0])
-    found = fill_unconditional(model, examples, begin, ENGINES["packed"], SILENT)
+def test_sums_of_a_reference_leave_out_what_others_say(model, examples):
+    values = fill(model, examples, ENGINES["packed"], SILENT)
     with torch.no_grad():
-        for sums, one in zip(found, examples, strict=True):
-            for number, value in enumerate(sums):
-                alone = type(one)(
-                    np.array([begin]), one.responses, one.pairs, 0, one.where, learned=one.learned
-                )
-                expected = float(longhand(model, alone, number).sum())
-                assert value == pytest.approx(expected, abs=1e-8)
+        for sums, one in zip(response_sums(values, examples), examples, strict=True):
+            expected = [float(longhand(model, one, number).sum()) for number in range(2)]
+            assert sums == pytest.approx(expected, abs=1e-8)

@@ -1,23 +1,12 @@
 """Computing what a reference says, once, before training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from truing.core.progress import Progress
 from truing.engine import LOGPS_ONLY, Engine, TokenRow
-
-
-class LearnedRow(TokenRow, Protocol):
-    """A row that says which tokens of its responses carry loss."""
-
-    @property
-    def learned(self) -> tuple[np.ndarray, ...] | None:
-        """One mask a response; None: all tokens do."""
-        ...
 
 
 def fill(
@@ -44,41 +33,3 @@ def fill(
             task.advance(len(indices))
     assert all(value is not None for value in values), "the plan left a row out"
     return [value for value in values if value is not None]
-
-
-@dataclass(frozen=True)
-class _Alone:
-    """A row's responses after a begin token alone."""
-
-    prompt: np.ndarray
-    responses: tuple[np.ndarray, ...]
-
-
-def fill_unconditional(
-    model: torch.nn.Module,
-    rows: Sequence[LearnedRow],
-    begin: int,
-    engine: Engine,
-    progress: Progress,
-) -> list[np.ndarray]:
-    """log p(y) without the prompt: sums over each response's tokens, one array (K,) a row, nats.
-
-    Tokens that carry no loss are read, and left out of the sums.
-
-    Args:
-        model: the reference.
-        rows: whose responses are scored.
-        begin: token that stands where the prompt would be.
-        engine: computes token log-probs.
-        progress: shows the work.
-    """
-    prompt = np.array([begin], dtype=np.int32)
-    alone = [_Alone(prompt, row.responses) for row in rows]
-    values = fill(model, alone, engine, progress, "reference, no prompt")
-    return [_sums(value, row) for value, row in zip(values, rows, strict=True)]
-
-
-def _sums(values: np.ndarray, row: LearnedRow) -> np.ndarray:
-    masks = row.learned or (np.True_,) * len(row.responses)
-    parts = np.split(values, np.cumsum([*map(len, row.responses)])[:-1])
-    return np.array([(part * mask).sum() for part, mask in zip(parts, masks, strict=True)])
