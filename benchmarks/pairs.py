@@ -134,11 +134,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    found = {"sampling, us a token": sampling(given.prompts), "selecting, s": selecting(given.rows)}
-    for title, numbers in found.items():
+    found = {}
+    for title, measure in (
+        ("sampling, us a token", lambda: sampling(given.prompts)),
+        ("selecting, s", lambda: selecting(given.rows)),
+    ):
+        found[title] = measure()
         print(title)
-        for name, value in numbers.items():
-            print(f"  {name:<24} {value:,.2f}")
+        for name, value in found[title].items():
+            print(f"  {name:<24} {value:,.2f}", flush=True)
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -30,6 +30,8 @@ def weights_key(path: str) -> str:
     Raises:
         ModelError: there is no model of that name.
     """
+    if Path(path).expanduser().is_file():
+        return sha256(_digest_of(Path(path).expanduser())).hexdigest()[:16]
     folder = model_place(path)
     files = sorted(
         file
@@ -44,13 +46,17 @@ def weights_key(path: str) -> str:
         )
     digest = sha256()
     for file in files:
-        facts = file.stat()
         digest.update(f"{file.name}\0".encode())
-        digest.update(_digest(file, facts.st_size, facts.st_mtime_ns, facts.st_ino))
+        digest.update(_digest_of(file))
     base = _base_of_adapter(folder)
     if base is not None and Path(base).is_dir():
         digest.update(weights_key(base).encode())
     return digest.hexdigest()[:16]
+
+
+def _digest_of(file: Path) -> bytes:
+    facts = file.stat()
+    return _digest(file, facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
 
 @lru_cache(maxsize=4096)
