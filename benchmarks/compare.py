@@ -62,9 +62,10 @@ def pair_time():
     rewards = 0.1 * (logps - references)
     scores = rng.normal(0, 1, (2, PAIRS))
     prompts = rng.integers(0, PAIRS // 2, PAIRS)
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     evaluate_pairs(PairTable(*logps, *lengths, *rewards, *references, *scores, prompts))
-    return {"pairs_s": time.perf_counter() - begin}
+    # On a busy machine the wall clock waits for others; both are shown, the wall clock counts.
+    return {"pairs_s": time.perf_counter() - begin, "pairs_cpu_s": time.process_time() - cpu}
 
 
 def main():
@@ -75,7 +76,7 @@ def main():
         found = {**pair_time(), **page_times(Path(folder))}
     missed = [name for name, most in TARGETS.items() if found[name] > most]
     for name, value in found.items():
-        print(f"{name:10} {value:8.2f}   target {TARGETS[name]:g}")
+        print(f"{name:12} {value:8.2f}   {f'target {TARGETS[name]:g}' if name in TARGETS else ''}")
     if options.json:
         options.json.write_text(json.dumps({**found, "missed": missed}, indent=2))
     sys.exit(bool(missed))

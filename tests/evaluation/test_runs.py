@@ -17,6 +17,7 @@ from truing.jobs.evaluate import evaluate
 from truing.jobs.evaluated import GENERATIONS, read_generated, read_pairs
 from truing.jobs.opened import OpenRun
 from truing.report.collect import collect
+from truing.world import prompts
 
 WORLD = Asking("world", number=24, max_new_tokens=64, score="world()")
 
@@ -126,6 +127,22 @@ def test_evaluating_a_run_writes_numbers_rows_and_its_report(compared, world_run
     assert any("light form" in note for note in numbers["notes"])
     assert "Length controlled win rate" in (run / "report.html").read_text()
     assert collect(run).evaluated["generations"]["responses"] == 8
+
+
+def test_sets_of_responses_give_rank_correlations(world_runs, tmp_path):
+    texts = ("It is good.", "I do not care about this.", "The hall is dark. It is cold.")
+    rows = [
+        {"prompt": prompt.text, "responses": list(texts), "scores": [2.0 + i % 3, 0.0, 1.0]}
+        for i, prompt in enumerate(prompts("train")[50:58])
+    ]
+    path = tmp_path / "sets.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = evaluate(world_runs["dpo"], str(path))
+    assert found["sets"] == 8
+    # By length alone the order of two of the three pairs is wrong or right for all sets alike.
+    assert -1 <= found["length_rank_correlation"] <= 1
+    for name in ("rank_correlation", "policy_rank_correlation", "rank_correlation_per_token"):
+        assert -1 <= found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] <= 1
 
 
 def test_missing_responses_of_a_baseline_are_counted_and_left_out(world_runs, tmp_path):

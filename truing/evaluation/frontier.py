@@ -1,6 +1,6 @@
 """Reward against KL: which runs give the most for how far they went?
 
-R runs, each a point; methods may have several runs (beta values, seeds). A run is on the frontier
+R runs, each a point; methods may have several runs (strengths, seeds). A run is on the frontier
 if no other has at least its score at no more KL, and is better in one of the two. A method's
 Pareto share is the share of its runs that are on it (Amini et al. 2024, arXiv:2402.10571, section
 5: the measure by which ODPO is compared).

@@ -61,14 +61,8 @@ def compare(
     Raises:
         TruingError: fewer than two runs, a folder without one, no row or prompt in common.
     """
-    folders = [Path(run) for run in runs]
-    if len({folder.resolve() for folder in folders}) < 2:
-        raise ConfigError(
-            "there is nothing to compare", where="compare", fix="give two different runs or more"
-        )
-    output = Path(output)
-    if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError("is no place for a page", where=str(output), fix="give FOLDER/NAME.html")
+    folders, output = [Path(run) for run in runs], Path(output)
+    _check(folders, output)
     read = [collect(folder) for folder in folders]
     names = _names(folders)
     for folder in folders:
@@ -106,6 +100,16 @@ def compare(
     return comparison
 
 
+def _check(folders: Sequence[Path], output: Path) -> None:
+    """What can be refused before anything is read."""
+    if len({folder.resolve() for folder in folders}) < 2:
+        raise ConfigError(
+            "there is nothing to compare", where="compare", fix="give two different runs or more"
+        )
+    if output.is_dir() or not output.parent.is_dir():
+        raise ConfigError("is no place for a page", where=str(output), fix="give FOLDER/NAME.html")
+
+
 def _names(folders: Sequence[Path]) -> tuple[str, ...]:
     """The last parts of the paths that tell the runs apart."""
     parts = [folder.resolve().parts for folder in folders]
@@ -126,7 +130,8 @@ def _bring_up_to_date(
         if there is None or there.source != data:
             opened = OpenRun(folder)
             numbers, pairs = held_out_numbers(opened, data, None, progress)
-            write_pairs(folder, pairs)
+            if pairs is not None:
+                write_pairs(folder, pairs)
             update_numbers(folder, numbers)
     if asking is not None:
         found = read_generated(folder, GENERATIONS)

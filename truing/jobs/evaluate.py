@@ -64,7 +64,8 @@ def evaluate(
     found: dict[str, Any] = {"run": str(run)}
     if source is not None and (data is not None or (asking is None and not tasks)):
         numbers, pairs = held_out_numbers(opened, source, rows, progress)
-        write_pairs(run, pairs)
+        if pairs is not None:
+            write_pairs(run, pairs)
         update_numbers(run, numbers)
         found |= numbers
     if asking is not None:

@@ -1,6 +1,6 @@
 """Held-out rows scored with a finished run: pairs, and sets of K responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,24 @@ from truing.jobs.held_references import with_references
 from truing.jobs.opened import OpenRun
 from truing.jobs.reference_pass import RowSet
 from truing.jobs.scoring import Scorer
+from truing.jobs.texts import text_numbers
 from truing.references.fill import fill
+from truing.references.join import Rows
 
 
 def held_out_numbers(
     opened: OpenRun, source: str, rows: int | None, progress: Progress
-) -> tuple[dict[str, Any], ScoredPairs]:
-    """Every number that held-out rows give, and what the run says of each pair.
+) -> tuple[dict[str, Any], ScoredPairs | None]:
+    """Every number that held-out rows give, and what the run says of each pair (None of texts).
 
     Raises:
         RowError: the rows are malformed, or hold no pair.
     """
-    prepared = opened.reader.read(source, Needs(), progress)
+    are_texts = opened.config.texts
+    prepared = opened.reader.read(source, Needs(), progress, are_texts=are_texts)
     examples = list(prepared.examples[:rows])
+    if are_texts:
+        return {"data": source, **_of_texts(opened, examples, progress)}, None
     known = with_references(
         opened.config,
         opened.reader,
@@ -45,6 +50,16 @@ def held_out_numbers(
     numbers: dict[str, Any] = {"data": source, **evaluate_pairs(table).to_json()}
     numbers |= _of_sets(opened, examples, values, engine, progress)
     return numbers, _scored(source, examples, table)
+
+
+def _of_texts(opened: OpenRun, examples: list[Example], progress: Progress) -> Mapping[str, Any]:
+    """The loss on texts, and what was gained on the start: they are learned without a reference."""
+    start = opened.start()
+    with opened.in_numbers():
+        before = fill(start, examples, opened.engine_for(start, examples), progress, "start")
+        del start
+        engine = opened.engine_for(opened.policy, examples)
+        return text_numbers(opened.policy, engine, Rows(examples, [before]), progress)
 
 
 def _scored(source: str, examples: list[Example], table: PairTable) -> ScoredPairs:

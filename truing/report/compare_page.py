@@ -148,8 +148,9 @@ def _lead(differences: Sequence[Difference]) -> str:
     family = max(one.family for one in differences)
     certain = sum(one.is_significant for one in differences)
     told = f"{certain} of them {'is' if certain == 1 else 'are'}" if certain else "none of them is"
+    made = "1 comparison was" if family == 1 else f"{family} comparisons were"
     return (
-        f"{family} comparisons were made. Without any true difference about "
+        f"{made} made. Without any true difference about "
         f"{brief(round(LEVEL * family, 2))} of them would have p under {LEVEL:g}; so p is "
         f"corrected for all of them together (Holm), and {told} significant after that. The tests "
         "know the noise of prompts and rows, not that of training: two runs of one recipe with "

@@ -50,14 +50,7 @@ def training_arguments(
             `best` (a measure, and whether more of it is better) where no evaluation takes place.
     """
     refuse_unknown_ways(given, os.environ)
-    known = {field.name for field in fields(TrainingArguments)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise ConfigError(
-            f"unknown key `trainer.{unknown[0]}`",
-            where="configuration",
-            fix="the keys are the fields of transformers' TrainingArguments",
-        )
+    _refuse_unknown(given)
     # YAML reads a bare `no` as false.
     given = {k: "no" if k.endswith("_strategy") and v is False else v for k, v in given.items()}
     steps = math.ceil(epochs * math.ceil(num_rows / rows_per_step))
@@ -66,13 +59,6 @@ def training_arguments(
     for name in ("gradient_checkpointing", "activation_checkpointing"):
         if chosen.get(name):
             chosen.setdefault(f"{name}_kwargs", {"use_reentrant": False})
-    if best is not None and (evaluate_every or 0) > steps:
-        raise ConfigError(
-            f"evaluation.best has no effect: the run has {steps} steps, and the first evaluation "
-            f"would be after {evaluate_every}",
-            where="configuration",
-            fix=f"set evaluation.every={max(1, steps // 5)}, or leave evaluation.best out",
-        )
     ours = {
         "output_dir": output,
         "seed": seed,
@@ -89,15 +75,7 @@ def training_arguments(
         "dataloader_pin_memory": False,
         "use_cpu": not torch.cuda.is_available(),
     }
-    if best is not None:
-        name, is_gain = best
-        ours |= {
-            "load_best_model_at_end": True,
-            "metric_for_best_model": f"eval_{name}",
-            "greater_is_better": is_gain,
-            "save_strategy": "steps",
-            "save_steps": evaluate_every,
-        }
+    ours |= _keeping_best(best, evaluate_every, steps)
     try:
         return TrainingArguments(**{**chosen, **ours})
     except (ValueError, TypeError) as error:
@@ -106,6 +84,40 @@ def training_arguments(
             where="configuration",
             fix="see the fields of TrainingArguments",
         ) from error
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    known = {field.name for field in fields(TrainingArguments)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ConfigError(
+            f"unknown key `trainer.{unknown[0]}`",
+            where="configuration",
+            fix="the keys are the fields of transformers' TrainingArguments",
+        )
+
+
+def _keeping_best(
+    best: tuple[str, bool] | None, evaluate_every: int | None, steps: int
+) -> dict[str, Any]:
+    """A checkpoint at each evaluation, the best of which is loaded at the end."""
+    if best is None:
+        return {}
+    if (evaluate_every or 0) > steps:
+        raise ConfigError(
+            f"evaluation.best has no effect: the run has {steps} steps, and the first evaluation "
+            f"would be after {evaluate_every}",
+            where="configuration",
+            fix=f"set evaluation.every={max(1, steps // 5)}, or leave evaluation.best out",
+        )
+    name, is_gain = best
+    return {
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{name}",
+        "greater_is_better": is_gain,
+        "save_strategy": "steps",
+        "save_steps": evaluate_every,
+    }
 
 
 def with_adapters(
