@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo models demo-real test fast lint types rooms docs bench soak clean
+.PHONY: help setup demo models demo-real test fast lint types rooms docs wheel afternoon bench soak audit clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,8 +51,20 @@ soak: setup  ## the long forms
 bench: setup  ## the engine beside its peers, quick form (see benchmarks/README.md)
 	$(BIN)/python benchmarks/engine.py --quick --json bench.json
 
-docs: setup  ## the generated parts of the docs
+docs: setup  ## the site in site/: recipe pages and reference from the code, no warning allowed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python examples/catalogue.py --write
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+wheel: setup  ## a wheel in dist/, the embedded weights in it
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+afternoon: models  ## from a chat model to a folder to give away (under 25 minutes)
+	examples/afternoon.sh
+
+audit: setup  ## ask the public advisories about every installed package (needs the network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	$(BIN)/pip-audit --local --skip-editable
 
 clean:  ## forget the environment
 	rm -rf $(VENV)

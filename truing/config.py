@@ -71,6 +71,9 @@ class Checks(Settings):
         gt=0,
         description="alarm past so many nats a response; measured at every evaluation",
     )
+    memory: Literal["halve", "stop"] = Field(
+        default="halve", description="what is done where a step does not fit into memory"
+    )
 
 
 class Measure(Settings):

@@ -86,7 +86,7 @@ def test_a_run_that_stops_itself_says_why_in_its_folder(run_on, sentence, tmp_pa
     output = tmp_path / "run"
     with pytest.raises(StoppedError):
         run_on(pairs, learning_rate=1e30, output=output)
-    assert set(alarms(output)) == {"not_finite"}
+    assert set(alarms(output)) == {"stopped"}
 
 
 def test_a_resumed_run_does_not_ring_again(by_length):

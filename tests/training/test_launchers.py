@@ -12,8 +12,9 @@ from truing.training.launchers import refuse_unknown_ways
         ({"deepspeed": {"zero_optimization": {"stage": 3}}}, {}, "DeepSpeed"),
         ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed"),
         ({}, {"ACCELERATE_USE_MEGATRON_LM": "true"}, "Megatron"),
-        ({"fsdp": True, "fsdp_config": {"fsdp_version": 1}}, {}, "FSDP version 1"),
-        ({}, {"ACCELERATE_USE_FSDP": "true"}, "FSDP version 1"),
+        ({"fsdp": True, "fsdp_config": {"fsdp_version": 1}}, {}, "shards the model by itself"),
+        ({"fsdp": "full_shard"}, {}, "is true or false"),
+        ({}, {"ACCELERATE_USE_FSDP": "true"}, "shards the model by itself"),
         ({"accelerator_config": {"dispatch_batches": True}}, {}, "dispatch_batches"),
     ],
 )
@@ -23,7 +24,6 @@ def test_what_does_not_fit_is_refused_with_a_way_out(given, environment, word):
     assert caught.value.fix
 
 
-def test_data_parallelism_and_fsdp2_are_taken():
+def test_data_parallelism_and_our_own_sharding_are_taken():
     refuse_unknown_ways({}, {})
     refuse_unknown_ways({"fsdp": True}, {})
-    refuse_unknown_ways({}, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"})

@@ -21,6 +21,8 @@ from truing.engine.forward import use_own_attention
 from truing.engine.gguf_files import is_gguf, load_gguf, place_of
 from truing.errors import ModelError
 
+# Code that lies beside the weights is never run, and nobody is asked whether it may be.
+_NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 # What transformers raises for a folder, hub name or file that it cannot make a model of.
 _LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
 
@@ -79,7 +81,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     place, file = place_of(path)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            place, local_files_only=_only_here(place), **file
+            place, local_files_only=_only_here(place), **_NO_CODE, **file
         )
     except _LOADING_FAULTS as error:
         raise _unloadable("tokenizer", path, error) from error
@@ -103,7 +105,9 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
         model: Any = (
             load_gguf(place, file, dtype)
             if file
-            else AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+            else AutoModelForCausalLM.from_pretrained(
+                place, dtype=dtype, use_safetensors=True, **_NO_CODE
+            )
         )
     except _LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
@@ -122,7 +126,7 @@ def load_config(path: str) -> Any:
     """
     place, file = place_of(path)
     try:
-        return AutoConfig.from_pretrained(place, **file)
+        return AutoConfig.from_pretrained(place, **_NO_CODE, **file)
     except _LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
 

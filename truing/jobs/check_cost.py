@@ -73,12 +73,7 @@ def cost_of(config: RunConfig, material: RunMaterial) -> Cost:
         ModelError: the model's configuration cannot be loaded.
         ConfigError: adapters that fit no module.
     """
-    described = load_config(base_of(config.model))
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(described)
-        if config.lora is not None:
-            model = with_adapters(model, **config.lora.model_dump())
-    shape = Shape.of(model, described)
+    shape = _shape(config)
     numerics = choose_numerics(config.dtype)
     product = numerics.autocast or numerics.weights
     summary = material.summary
@@ -99,6 +94,36 @@ def cost_of(config: RunConfig, material: RunMaterial) -> Cost:
         available=available_bytes(),
         seconds=seconds(shape, work, product),
     )
+
+
+def memory_sentence(config: RunConfig, material: RunMaterial) -> str:
+    """What a step will take at its peak, by what it is for, and what there is.
+
+    Raises:
+        ModelError: the model's configuration cannot be loaded.
+        ConfigError: adapters that fit no module.
+    """
+    numerics = choose_numerics(config.dtype)
+    product = numerics.autocast or numerics.weights
+    parts = memory(_shape(config), _largest(config, material, numerics.weights, product))
+    peak, there = sum(parts.values()), available_bytes()
+    shown = ", ".join(f"{name} {_spoken(size)}" for name, size in parts.items() if size)
+    doubt = " It may not fit: a smaller tokens_per_device takes less." * (peak > there)
+    return f"memory of a step: about {_spoken(peak)} of {_spoken(there)} free ({shown}).{doubt}"
+
+
+def _spoken(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def _shape(config: RunConfig) -> Shape:
+    """The model's, with its adapters, built without weights."""
+    described = load_config(base_of(config.model))
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(described)
+        if config.lora is not None:
+            model = with_adapters(model, **config.lora.model_dump())
+    return Shape.of(model, described)
 
 
 def _largest(

@@ -16,6 +16,7 @@ from truing.data import Example
 from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine
 from truing.engine.logps import LiveReference
 from truing.engine.models import Numerics
+from truing.errors import ConfigError
 from truing.evaluation.pairs import evaluate_pairs
 from truing.jobs.drift import kl_numbers
 from truing.jobs.material import RunMaterial
@@ -37,7 +38,9 @@ from truing.training.arguments import training_arguments, with_adapters
 from truing.training.best import MEASURES
 from truing.training.execute import StepRunner
 from truing.training.heads import ScalarHeads, put_heads
-from truing.training.trainer import Material, PreferenceTrainer
+from truing.training.material import Material
+from truing.training.sharding import shard
+from truing.training.trainer import PreferenceTrainer
 
 # Mean absolute token log-ratio (nats) that rounding alone may show at step 0, in float32.
 START_TOLERANCE = 1e-4
@@ -171,6 +174,9 @@ class Stations:
         config, material = self.at.config, self.at.material
         wanted, moving = self.wanted, self.moving
         heads = self._heads()  # after the moving reference: heads are no part of it
+        if config.trainer.get("fsdp"):
+            _refuse_beside_shards(heads, moving)
+            shard(self.model)
         return PreferenceTrainer(
             model=self.model,
             args=self.arguments,
@@ -196,6 +202,7 @@ class Stations:
             moving=moving,
             evaluator=lambda policy: _numbers(self.evaluation(policy, held, progress=SILENT)),
             kl_limit=config.checks.kl,
+            out_of_memory=config.checks.memory,
             say=self.at.progress.note,
         )
 
@@ -283,6 +290,18 @@ class Stations:
     @cached_property
     def _reference_beside(self) -> LiveReference:
         return self._live()
+
+
+def _refuse_beside_shards(heads: ScalarHeads | None, moving: MovingReference | None) -> None:
+    """What reads whole weights beside the model's own forward."""
+    found = {"scalar heads": heads, "a reference that moves": moving}
+    for name, value in found.items():
+        if value is not None:
+            raise ConfigError(
+                f"{name} cannot be had with sharded weights",
+                where="trainer.fsdp",
+                fix="leave trainer.fsdp out, or take another objective or reference",
+            )
 
 
 def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float]:

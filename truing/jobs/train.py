@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from truing.engine import ranks
 from truing.engine.memory import keep_freed_memory
 from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, ResumeError
+from truing.jobs.check_cost import memory_sentence
 from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
 from truing.jobs.material import RunMaterial, gather
 from truing.jobs.samples import write_samples
@@ -22,6 +24,7 @@ from truing.jobs.stations import Station, Stations
 from truing.report import write_report
 from truing.training import folder
 from truing.training.callbacks import ShowProgress, StopOnSignal, StopWithoutGain
+from truing.training.checkpoints import writing
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,17 @@ def train(
     values.update({key: _plain(value) for key, value in keys.items() if value is not None})
     config = build_config(values)
     options = {"strict": strict, "skip_bad": None if skip_bad is None else str(skip_bad)}
-    with ranks.together(_patience(config)):
+    with ranks.together(_patience(config)), _alone_in(Path(config.output)):
         _refuse_used(Path(config.output))
         return _begin(config, options, progress if ranks.is_first() else SILENT)
+
+
+@contextmanager
+def _alone_in(run: Path) -> Iterator[None]:
+    """The processes of one run share its folder with nobody else's."""
+    with ExitStack() as held:
+        ranks.only_first(lambda: held.enter_context(folder.alone_in(run)))
+        yield
 
 
 def _patience(config: RunConfig) -> float:
@@ -94,6 +105,10 @@ def _refuse_used(output: Path) -> None:
 
 def _begin(config: RunConfig, options: Mapping[str, Any], progress: Progress) -> TrainResult:
     output = Path(config.output)
+    if config.rounds is not None and ranks.world() > 1:
+        raise ConfigError(
+            "rounds run in one process", where="rounds", fix="start truing train without torchrun"
+        )
     if config.rounds is not None:
         output.mkdir(parents=True, exist_ok=True)
         text = dump_config(config, made_with(config.data_paths, options))
@@ -120,7 +135,7 @@ def resume(run: str | Path, *, progress: Progress = SILENT) -> TrainResult:
     config = build_config(read_config(run / folder.CONFIG), where=str(run / folder.CONFIG))
     config = config.model_copy(update={"output": str(run)})
     before = read_made_with(run / folder.CONFIG)
-    with ranks.together(_patience(config)):
+    with ranks.together(_patience(config)), _alone_in(run):
         refuse_changed_data(before, run)
         progress = progress if ranks.is_first() else SILENT
         if config.rounds is not None:
@@ -174,10 +189,12 @@ def _run(
     material = ranks.first_then_others(lambda: _material(config, options, progress))
     for note in material.summary.notes:
         progress.note(note)
+    progress.note(memory_sentence(config, material))
     at = Station(config, material, choose_numerics(config.dtype), progress)
     stations = Stations.opened(at)
     progress.note(stations.notes[-1])
-    ranks.only_first(lambda: _write_settings(at, options, is_fresh=checkpoint is None))
+    with writing(output):
+        ranks.only_first(lambda: _write_settings(at, options, is_fresh=checkpoint is None))
     rows, held = stations.rows()
     before = stations.sampled("responses before")
     trainer = stations.trainer(rows, held, is_fresh=checkpoint is None)

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel, TrainingArguments
 from truing.errors import ConfigError
 from truing.training.launchers import refuse_unknown_ways
 
+# Ours, though TrainingArguments has it: accelerate shards on no CPU, and hides the head.
+SHARDING = "fsdp"
 CHECKPOINTS_A_RUN = 10
 DEFAULTS: Mapping[str, Any] = {
     "lr_scheduler_type": "linear",
@@ -50,6 +52,7 @@ def training_arguments(
             `best` (a measure, and whether more of it is better) where no evaluation takes place.
     """
     refuse_unknown_ways(given, os.environ)
+    given = {key: value for key, value in given.items() if key != SHARDING}
     _refuse_unknown(given)
     # YAML reads a bare `no` as false.
     given = {k: "no" if k.endswith("_strategy") and v is False else v for k, v in given.items()}

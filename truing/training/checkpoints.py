@@ -4,15 +4,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
+from zipfile import BadZipFile
 
 from safetensors import SafetensorError
 
 from truing.engine import ranks
-from truing.errors import StoppedError
+from truing.errors import ResumeError, StoppedError
 from truing.training import folder
 
 # What torch's writer says where the file system takes no more bytes.
 _WRITER = "PytorchStreamWriter failed"
+_READER = "PytorchStreamReader failed"
 
 
 @contextmanager
@@ -38,6 +41,32 @@ def saved_aside(target: Path) -> Iterator[Path]:
     if ranks.is_first():
         shutil.rmtree(aside, ignore_errors=True)
     raise first
+
+
+@contextmanager
+def reading(checkpoint: Path) -> Iterator[None]:
+    """A checkpoint is loaded; what it holds is numbers, and nothing in it is run.
+
+    Raises:
+        ResumeError: a file of it is damaged, or holds more than numbers.
+    """
+    try:
+        yield
+    except (SafetensorError, UnpicklingError, EOFError, BadZipFile) as error:
+        raise _damaged(checkpoint, error) from error
+    except RuntimeError as error:
+        if _READER not in str(error):
+            raise
+        raise _damaged(checkpoint, error) from error
+
+
+def _damaged(checkpoint: Path, error: BaseException) -> ResumeError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ResumeError(
+        f"this checkpoint is damaged ({first[:200]})",
+        where=str(checkpoint),
+        fix="remove the folder; the run then goes on from the checkpoint before it, or anew",
+    )
 
 
 @contextmanager

@@ -1,12 +1,17 @@
 """The run folder: what lies in it, written so that a kill at any moment leaves it whole."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from truing.errors import ResumeError
 
 CONFIG = "run.yaml"
 METRICS = "metrics.jsonl"
@@ -75,6 +80,29 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """No other process of this machine writes to the run until the block ends.
+
+    The lock is the kernel's, so a killed process leaves none behind.
+
+    Raises:
+        ResumeError: another one does.
+    """
+    digest = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"truing-{os.getuid()}-{digest}.lock"
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResumeError(
+                "another process is at work in this folder",
+                where=str(run),
+                fix="wait until it has ended, or take another output folder",
+            ) from error
+        yield
 
 
 def checkpoints(run: Path) -> list[Path]:

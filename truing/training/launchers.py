@@ -1,4 +1,4 @@
-"""What a launcher may ask for: one process, data parallelism, or FSDP2; all else is refused."""
+"""What a launcher may ask for: one process or several; other ways to split are refused."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,19 +14,18 @@ def refuse_unknown_ways(given: Mapping[str, Any], environment: Mapping[str, str]
         environment: of the process; `accelerate launch` says there what was configured.
 
     Raises:
-        ConfigError: DeepSpeed, FSDP1, Megatron-LM, or batches that one process hands out.
+        ConfigError: DeepSpeed, Megatron-LM, sharding that accelerate is to do, or batches that one
+            process hands out.
     """
     if given.get("deepspeed") or _is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
         # Its backward takes the optimizer's step, and one step here has many backwards.
         raise _refused("DeepSpeed is not supported", "trainer.deepspeed")
     if _is_on(environment, "ACCELERATE_USE_MEGATRON_LM"):
         raise _refused("Megatron-LM is not supported", "accelerate")
-    settings = given.get("fsdp_config") or {}
-    version = settings.get("fsdp_version", settings.get("version", 2))
-    if _is_on(environment, "ACCELERATE_USE_FSDP"):
-        version = environment.get("FSDP_VERSION", "1")
-    if str(version) != "2":
-        raise _refused("FSDP version 1 is not supported", "trainer.fsdp_config")
+    if _is_on(environment, "ACCELERATE_USE_FSDP") or given.get("fsdp_config"):
+        raise _refused("Truing shards the model by itself", "accelerate, trainer.fsdp_config")
+    if not isinstance(given.get("fsdp", False), bool):
+        raise _refused("is true or false", "trainer.fsdp")
     accelerator = given.get("accelerator_config") or {}
     for name in ("dispatch_batches", "split_batches"):
         if accelerator.get(name):

@@ -3,12 +3,10 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import Trainer
@@ -20,42 +18,27 @@ from truing.core.progress import SILENT
 from truing.engine import ranks
 from truing.errors import ConfigError, StoppedError
 from truing.references.distance import far_references
-from truing.references.join import Rows
 from truing.references.moving import MovingReference
 from truing.training import folder
-from truing.training.best import MEASURES
 from truing.training.alarms import Alarm, Alarms
-from truing.training.checkpoints import saved_aside, writing
+from truing.training.best import MEASURES
+from truing.training.checkpoints import reading, saved_aside, writing
 from truing.training.execute import StepInputs, StepResult, StepRunner, Sync
+from truing.training.fitting import Fitting
 from truing.training.heads import without_heads
+from truing.training.material import Material
+from truing.training.sharding import (
+    is_sharded,
+    load_state,
+    load_weights,
+    number_of,
+    save_state,
+    whole_weights,
+)
 from truing.training.steps import StepLoader, StepRows, StepSampler, drawn
 
 OBJECTIVE_STATE = "objective_state.json"
 MOMENTS = "moments.pt"
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run trains on.
-
-    Args:
-        rows: the training rows and what the references say of them.
-        auxiliary: named sources that are drawn from in the same step.
-        rows_per_step: rows of one optimizer step, and of each source.
-        shuffle: whether each epoch has its own order.
-        start_tolerance: mean absolute log-ratio (nats) allowed at step 0 when the reference is
-            the start itself; None: no check.
-        judged: references, by number, that are looked at before the first step: far ones are said.
-        num_references: all of them.
-    """
-
-    rows: Rows
-    auxiliary: Mapping[str, Rows]
-    rows_per_step: int
-    shuffle: bool
-    start_tolerance: float | None
-    judged: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
-    num_references: int = 1
 
 
 class PreferenceTrainer(Trainer):
@@ -66,6 +49,7 @@ class PreferenceTrainer(Trainer):
         material: rows and references.
         evaluator: scores the held-out rows with the policy as it stands; None: no evaluation.
         kl_limit: nats a response past which there is an alarm; None: nobody asked.
+        out_of_memory: halve the budget of tokens and go on, or stop.
         say: is told each alarm in a sentence.
         moving: the reference that follows the policy; None: all stand still.
     """
@@ -80,6 +64,7 @@ class PreferenceTrainer(Trainer):
         material: Material,
         evaluator: Callable[[torch.nn.Module], dict[str, float]] | None,
         kl_limit: float | None = None,
+        out_of_memory: Literal["halve", "stop"] = "halve",
         say: Callable[[str], None] = SILENT.note,
         moving: MovingReference | None = None,
         **kwargs: Any,
@@ -104,6 +89,7 @@ class PreferenceTrainer(Trainer):
             seed=self.args.seed,
             shuffle=material.shuffle,
         )
+        self._fitting = Fitting(out_of_memory, say)
         self._alarms = Alarms(self._run, self.num_steps, kl_limit=kl_limit, say=say)
 
     # ------------------------------------------------------------------ rows
@@ -137,8 +123,9 @@ class PreferenceTrainer(Trainer):
         """Loss and gradient of one whole optimizer step.
 
         Raises:
-            StoppedError: the loss is not finite (a checkpoint of the state before this step is
-                written first), or the policy is not its own reference at the start.
+            StoppedError: the loss is not finite or there is no memory for it (a checkpoint of the
+                state before this step is written first), or the policy is not its own reference
+                at the start.
         """
         del num_items_in_batch
         self._started = time.perf_counter()
@@ -156,14 +143,17 @@ class PreferenceTrainer(Trainer):
             epoch=self._sampler.epoch,
             state=self._objective_state,
         )
-        try:
+
+        def attempt(runner: StepRunner) -> StepResult:
+            model.zero_grad()
             with self.compute_loss_context_manager():
-                self._step = self._runner.backward(
-                    model, step, self.accelerator.backward, self._sync_of(model)
-                )
+                return runner.backward(model, step, self.accelerator.backward, self._sync_of(model))
+
+        number = self.state.global_step + 1
+        try:
+            self._step, self._runner = self._fitting.run(attempt, self._runner, step, number)
         except StoppedError as error:
-            self._save_state_before_the_stop()
-            self._ring("not_finite", error)
+            self._stop(error)
             raise
         self._check_start(self._step)
         self._check_distance(self._step)
@@ -176,21 +166,17 @@ class PreferenceTrainer(Trainer):
         Where the weights are sharded they meet in every part: to keep them would take the memory
         that sharding is there to save.
         """
-        if ranks.world() == 1 or self.is_fsdp_enabled:
+        if ranks.world() == 1 or is_sharded(self.model):
             return lambda _: nullcontext()
         return lambda is_last: nullcontext() if is_last else self.accelerator.no_sync(model)
 
-    def _ring(self, name: str, error: StoppedError) -> None:
-        """The last alarm of a run that stops itself."""
-        if not self.args.should_save:
-            return
-        self._alarms.ring(Alarm(self.state.global_step + 1, name, error.what, error.fix))
-
-    def _save_state_before_the_stop(self) -> None:
-        """The last good state, unless it is the start itself or lies there already."""
+    def _stop(self, error: StoppedError) -> None:
+        """Keep the last good state, unless it is the start or lies there; the last alarm."""
         step = self.state.global_step
         if step and not (self._run / f"checkpoint-{step}").exists():
             self._save_checkpoint(self.model, trial=None)
+        if self.args.should_save:
+            self._alarms.ring(Alarm(step + 1, "stopped", error.what, error.fix))
 
     def _check_start(self, step: StepResult) -> None:
         tolerance = self._material.start_tolerance
@@ -215,15 +201,14 @@ class PreferenceTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Keep the norm for the step's line; one that is not finite never reaches the weights."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        self._grad_norm = None if norm is None else float(norm)
+        self._grad_norm = None if norm is None else number_of(norm)
         if self._grad_norm is not None and not math.isfinite(self._grad_norm):
-            self._save_state_before_the_stop()
             error = StoppedError(
                 f"the gradient's norm is {self._grad_norm} at step {self.state.global_step + 1}",
                 where="training",
                 fix="lower learning_rate, or use dtype=float32",
             )
-            self._ring("not_finite", error)
+            self._stop(error)
             raise error
         return norm
 
@@ -334,10 +319,12 @@ class PreferenceTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Weights and tokenizer, and no pickled arguments beside them."""
+        model: Any = self.model
+        if is_sharded(model):
+            state_dict = whole_weights(model)
         if not self.args.should_save:
             return
         target = output_dir or str(self._run)
-        model: Any = self.model
         heads = self._runner.heads
         if heads is not None:
             heads.save(Path(target))
@@ -365,6 +352,31 @@ class PreferenceTrainer(Trainer):
         aside = self._run / f".{MOMENTS}.writing"
         torch.save(self.optimizer.state_dict()["state"], aside)
         aside.replace(self._run / MOMENTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Weights that are whole, or an error that names the folder."""
+        with reading(Path(resume_from_checkpoint)):
+            if is_sharded(self.model):
+                load_weights(self.model, Path(resume_from_checkpoint))
+            else:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Moments and schedule, read as numbers alone."""
+        if checkpoint is None:
+            return
+        with reading(Path(checkpoint)):
+            if is_sharded(self.model):
+                load_state(self.model, self.optimizer, self.lr_scheduler, Path(checkpoint))
+            else:
+                super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """In one file, or a file for each process that holds a part."""
+        if is_sharded(self.model):
+            save_state(self.model, self.optimizer, self.lr_scheduler, Path(output_dir))
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
 
     def load_objective_state(self, checkpoint: Path) -> None:
         """Take up running scalars, heads and a moving reference as the checkpoint has them."""
