@@ -8,15 +8,17 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from truing import recipes
     from truing.errors import TruingError
+    from truing.jobs.compare import compare
     from truing.jobs.evaluate import evaluate
     from truing.jobs.pairs import build_pairs
     from truing.jobs.train import train
 
-__all__ = ["TruingError", "__version__", "build_pairs", "evaluate", "recipes", "train"]
+__all__ = ["TruingError", "__version__", "build_pairs", "compare", "evaluate", "recipes", "train"]
 
 _HOMES = {
     "TruingError": ("truing.errors", "TruingError"),
     "build_pairs": ("truing.jobs.pairs", "build_pairs"),
+    "compare": ("truing.jobs.compare", "compare"),
     "evaluate": ("truing.jobs.evaluate", "evaluate"),
     "recipes": ("truing.recipes", None),
     "train": ("truing.jobs.train", "train"),

@@ -125,7 +125,7 @@ def test_evaluating_a_run_writes_numbers_rows_and_its_report(compared, world_run
     assert 0 <= numbers["win_rate"] <= 1
     assert numbers["kl_low"] <= numbers["kl"] <= numbers["kl_high"]
     assert any("light form" in note for note in numbers["notes"])
-    assert "Length controlled win rate" in (run / "report.html").read_text()
+    assert "length controlled win rate" in (run / "report.html").read_text()
     assert collect(run).evaluated["generations"]["responses"] == 8
 
 

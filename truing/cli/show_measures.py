@@ -88,10 +88,12 @@ def show_comparison(runs: Sequence[Path], options: Mapping[str, Any], *, as_json
     if rows:
         console.show_table("", ("measure", *found.names), rows)
     certain = [one for one in found.differences if one.is_significant]
-    if found.differences:
-        family = max(one.family for one in found.differences)
+    family = max((one.family for one in found.differences), default=0)
+    if family and not certain:
+        console.show(f"none of {family} comparisons is significant after correction (Holm)")
+    if certain:
         console.show_table(
-            f"significant after correction for {family} comparisons: {len(certain)}",
+            f"significant after correction (Holm) for {family} comparisons",
             ("measure", "difference", "interval", "p, corrected"),
             [
                 (
