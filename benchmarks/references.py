@@ -119,11 +119,11 @@ def plain_rows(folder: Path, count: int) -> Path:
     return path
 
 
-def bytes_per_token(folder: Path) -> dict[str, float]:
-    """The store after all HH rows in the tokenizer of stories260K."""
+def bytes_per_token(folder: Path, count: int) -> dict[str, float]:
+    """The store after so many HH rows in the tokenizer of stories260K."""
     os.environ["TRUING_CACHE"] = str(folder / "bytes")
     rows = folder / "conversations.jsonl"
-    rows.write_text("".join(json.dumps(row) + "\n" for row in rows_in_order(str(HH), 10**6)))
+    rows.write_text("".join(json.dumps(row) + "\n" for row in rows_in_order(str(HH), count)))
     done = compute(
         model=str(SHARED / "data" / "models" / "stories260K"),
         tokenizer=str(SHARED / "data" / "tokenizers" / "tok512-chatml"),
@@ -182,13 +182,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="all figures")
     parser.add_argument("--pairs", type=int, default=64, help="of each run of the sweep")
+    parser.add_argument("--rows", type=int, default=10**6, help="of HH in the store")
     parser.add_argument("--runs", type=int, default=10, help="strengths of the sweep")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="truing-bench-") as name:
         folder = Path(name)
-        found = {**bytes_per_token(folder), **sweep(folder, args.pairs, args.runs)}
+        found = {**bytes_per_token(folder, args.rows), **sweep(folder, args.pairs, args.runs)}
     figures = {name: round(found[name], 4) for name in TARGETS}
     print("| figure | value | target |\n| --- | --- | --- |")
     missed = []

@@ -94,8 +94,9 @@ def test_killed_in_the_middle_it_goes_on_and_two_share_the_work(start, store):
         assert (computed, hits) == (20, 4)
     finally:
         for process in filter(None, (first, second)):
-            process.kill()
-            process.communicate()
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
     assert not list(store.glob("*/*.part"))
     # All of it is there now, and the same as where nothing was interrupted.
     assert last_line(slow(start)) == (0, 24, total)
