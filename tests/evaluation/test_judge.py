@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -115,3 +117,10 @@ def test_verdicts_that_are_missing_or_out_of_range_are_refused():
         Verdicts(*sizes)
     with pytest.raises(RowError, match="row 1"):
         Verdicts(*sizes, shown_first=np.array([0.5, 2.0]))
+
+
+def test_the_statistics_of_judges_and_lengths_are_loaded_only_when_they_are_needed():
+    loaded = "[name for name in ('sklearn', 'statsmodels') if name in sys.modules]"
+    code = f"import sys, truing.evaluation; print({loaded})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

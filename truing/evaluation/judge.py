@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.metrics import cohen_kappa_score
 
 from truing.errors import RowError
 from truing.evaluation.bootstrap import (
@@ -136,6 +135,8 @@ def _picks(table: Verdicts) -> tuple[Array, Array]:
 
 def _kappa(table: Verdicts) -> float:
     """Cohen's kappa over both orders; undefined where people's pick is in one place only."""
+    from sklearn.metrics import cohen_kappa_score
+
     ours, theirs = _picks(table)
     if np.ptp(theirs) == 0:
         return np.nan

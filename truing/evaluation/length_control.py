@@ -20,10 +20,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 from scipy.special import expit
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold
 
 from truing.errors import RowError
 from truing.evaluation.bootstrap import CONFIDENCE, Array, Estimate
@@ -256,6 +252,9 @@ def _fit(
     weight: Float[Array, "r"],
     strength: float,
 ) -> Float[Array, "f"]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     doubled, wins, weights = _twice(design, target, weight)
     kept = weights > 0
     if len(np.unique(wins[kept])) < 2:
@@ -281,6 +280,9 @@ def _chosen_strength(
     design: Float[Array, "r f"], target: Float[Array, "r"], weight: Float[Array, "r"], seed: int
 ) -> float:
     """The inverse strength with the least weighted log loss on left-out rows."""
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import GroupKFold
+
     folds = GroupKFold(_FOLDS, shuffle=True, random_state=seed)
     losses = np.zeros(len(_STRENGTHS))
     for inside, outside in folds.split(design, groups=np.arange(len(design))):
@@ -346,6 +348,8 @@ def estimated_difficulty(
     Raises:
         RowError: fewer than two models: difficulty would be the model's own noise.
     """
+    from sklearn.linear_model import LogisticRegression
+
     models = int(model.max()) + 1
     if models < 2:
         raise RowError(
