@@ -8,19 +8,42 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from truing import recipes
     from truing.errors import TruingError
+    from truing.jobs.check import check
     from truing.jobs.compare import compare
     from truing.jobs.evaluate import evaluate
+    from truing.jobs.export import export
+    from truing.jobs.generate import generate
     from truing.jobs.pairs import build_pairs
+    from truing.jobs.sft import sft
+    from truing.jobs.sweep import sweep
     from truing.jobs.train import train
 
-__all__ = ["TruingError", "__version__", "build_pairs", "compare", "evaluate", "recipes", "train"]
+__all__ = [
+    "TruingError",
+    "__version__",
+    "build_pairs",
+    "check",
+    "compare",
+    "evaluate",
+    "export",
+    "generate",
+    "recipes",
+    "sft",
+    "sweep",
+    "train",
+]
 
 _HOMES = {
     "TruingError": ("truing.errors", "TruingError"),
     "build_pairs": ("truing.jobs.pairs", "build_pairs"),
     "compare": ("truing.jobs.compare", "compare"),
+    "check": ("truing.jobs.check", "check"),
     "evaluate": ("truing.jobs.evaluate", "evaluate"),
+    "export": ("truing.jobs.export", "export"),
+    "generate": ("truing.jobs.generate", "generate"),
     "recipes": ("truing.recipes", None),
+    "sft": ("truing.jobs.sft", "sft"),
+    "sweep": ("truing.jobs.sweep", "sweep"),
     "train": ("truing.jobs.train", "train"),
 }
 

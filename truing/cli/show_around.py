@@ -44,7 +44,7 @@ def show_chat(
     from truing.responses import Sampling
 
     if question is None and not sys.stdin.isatty():
-        question = sys.stdin.read().strip("\n")
+        question = sys.stdin.read().removesuffix("\n")
     conversation = open_conversation(model, sampling=Sampling(**sampling), **options)
     if question is not None:
         _one_question(conversation, question, as_json=as_json)
