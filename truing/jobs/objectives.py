@@ -91,8 +91,8 @@ def _node_json(node: Node) -> dict[str, Any]:
     }
 
 
-def write_plot(expression: str, path: Path) -> Path:
-    """A page with the loss of one pair and its slopes over the gap of log-ratios.
+def curve_of(expression: str) -> tuple[Explanation, Curve]:
+    """An explanation, and the loss and slopes of one pair over many gaps.
 
     Raises:
         KnobError: the expression cannot be parsed.
@@ -105,6 +105,16 @@ def write_plot(expression: str, path: Path) -> Path:
         tuple(slope.chosen for slope in found.slopes),
         tuple(slope.rejected for slope in found.slopes),
     )
+    return found, curve
+
+
+def write_plot(expression: str, path: Path) -> Path:
+    """A page with the loss of one pair and its slopes over the gap of log-ratios.
+
+    Raises:
+        KnobError: the expression cannot be parsed.
+    """
+    found, curve = curve_of(expression)
     formulas = tuple("\n".join(term.formula) for term in found.terms)
     path.write_text(explain_page(curve, formulas, found.sentences), encoding="utf-8")
     return path

@@ -1,0 +1,38 @@
+"""The site is built without a warning, and the notebooks say what they say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from truing.recipes.shelf import shelf
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.filterwarnings("default")  # of the kernel's own libraries
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
+    assert shown
+    assert not any(out.output_type == "error" for cell in shown for out in cell.outputs)
+
+
+@pytest.mark.soak
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="the site needs the extra docs: make docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    found = subprocess.run(
+        [*command, "--site-dir", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    page = (tmp_path / "recipes" / "sampo.html").read_text()
+    assert "plotly.min.js" in page
+    assert all((tmp_path / "recipes" / f"{entry.name}.html").exists() for entry in shelf())
+    assert "::: truing" not in page
