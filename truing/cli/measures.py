@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from truing.jobs.asking import Asking
 
+_NEW_TOKENS = 256
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
 Prompts = Annotated[
     str | None,
@@ -41,6 +42,7 @@ def _asking(
         given = {"--number": number, "--score": score}
         idle = [name for name, value in given.items() if value is not None]
         changed = {"--responses": responses != 1, "--seed": seed != 0}
+        changed["--max-new-tokens"] = max_new_tokens != _NEW_TOKENS
         idle += [name for name, is_true in changed.items() if is_true]
         if idle:
             raise typer.BadParameter("has no effect without --prompts", param_hint=idle[0])
@@ -59,7 +61,7 @@ def evaluate(
     prompts: Prompts = None,
     number: Number = None,
     responses: Responses = 1,
-    max_new_tokens: NewTokens = 256,
+    max_new_tokens: NewTokens = _NEW_TOKENS,
     seed: Seed = 0,
     score: ScoreOption = None,
     baseline: Annotated[
@@ -100,7 +102,7 @@ def compare(
     prompts: Prompts = None,
     number: Number = None,
     responses: Responses = 1,
-    max_new_tokens: NewTokens = 256,
+    max_new_tokens: NewTokens = _NEW_TOKENS,
     seed: Seed = 0,
     score: ScoreOption = None,
     judgements: Annotated[

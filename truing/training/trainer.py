@@ -296,10 +296,10 @@ class PreferenceTrainer(Trainer):
                 use_mtime=False,
             )
 
-    def _run_epoch(self, **kwargs: Any) -> None:
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Nothing, where a resumed run had stopped already."""
         if not self.control.should_training_stop:
-            super()._run_epoch(**kwargs)
+            super()._run_epoch(*args, **kwargs)
 
     def _load_best_model(self) -> None:
         """The weights of the best evaluation, and the heads that lie beside them."""

@@ -1,0 +1,28 @@
+"""The verbs as they are typed: wrong usage is told before anything is loaded."""
+
+import pytest
+from typer.testing import CliRunner
+
+from truing.cli.app import app
+
+
+def usage(*arguments):
+    found = CliRunner().invoke(app, arguments)
+    return found.exit_code, " ".join(found.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "run", "--score", "world()"], "no effect without --prompts"),
+        (["evaluate", "run", "--number", "3"], "no effect without --prompts"),
+        (["evaluate", "run", "--max-new-tokens", "3"], "no effect without --prompts"),
+        (["compare", "a", "b", "--seed", "3"], "no effect without --prompts"),
+        (["compare", "a", "b", "--baseline", "x"], "no effect without --judgements"),
+        (["compare", "a", "b", "--judgements", "x"], "takes --baseline only"),
+    ],
+)
+def test_an_option_without_effect_is_wrong_usage(arguments, words):
+    code, output = usage(*arguments)
+    assert code == 2
+    assert words in output
