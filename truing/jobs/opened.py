@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from truing.config import RunConfig, build_config, read_config
+from truing.core.progress import SILENT
 from truing.data import Example
 from truing.engine import Engine, choose_engine
 from truing.engine.models import Numerics, choose_numerics
 from truing.errors import ResumeError
 from truing.jobs.asking import Asking
 from truing.jobs.material import Reader, reader_of
-from truing.jobs.policy import autocast, load_reference, load_trained
+from truing.jobs.policy import autocast, load_start, load_trained
+from truing.jobs.reference_pass import ReferencePass
 from truing.objectives import Objective
 from truing.recipes import parse
 from truing.references.policies import (
-    Moving,
     OtherModel,
     PolicyStart,
-    each,
     model_of,
     parse_reference,
+    standing,
 )
 from truing.training import folder
 
@@ -55,17 +56,26 @@ class OpenRun:
         model.eval()
         return model
 
+    @cached_property
+    def _passes(self) -> ReferencePass:
+        needs = self.objective.needs
+        return ReferencePass(self.config, self.reader, needs, self.numerics, SILENT)
+
     @property
     def references(self) -> tuple[PolicyStart | OtherModel, ...]:
-        """What the policy is held against; a moving reference counts as the start it moved from."""
-        return tuple(
-            PolicyStart() if isinstance(one, Moving) else model_of(one)
-            for one in each(parse_reference(self.config.reference))
-        )
+        """Models that read what the policy writes; a moving one counts as the start it moved from.
+
+        One with a tokenizer of its own cannot score tokens that the policy sampled.
+        """
+        given = standing(parse_reference(self.config.reference))
+        return tuple(model_of(one) for one in given if not self._passes.has_own_tokens(one))
 
     def load(self, reference: PolicyStart | OtherModel) -> Any:
         """A reference model by itself; the caller drops it."""
-        model = load_reference(reference, self.config, len(self.reader.tokenizer), self.numerics)
+        if isinstance(reference, OtherModel):
+            return self._passes.loaded(reference)
+        tokens = len(self.reader.tokenizer)
+        model = load_start(self.config.model, self.config, tokens, self.numerics)
         model.eval()
         return model
 

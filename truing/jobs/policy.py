@@ -11,7 +11,6 @@ from truing.engine import ranks
 from truing.engine.adapters import is_adapter, load_merged
 from truing.engine.gguf_files import is_gguf
 from truing.engine.models import Numerics, grow_embedding, load_config, load_model
-from truing.references.policies import OtherModel, PolicyStart
 
 
 def autocast(numerics: Numerics) -> AbstractContextManager[Any]:
@@ -52,18 +51,6 @@ def keep_base(model: Any, run: Path) -> None:
     base = run / "base"
     ranks.only_first(lambda: model.save_pretrained(base))
     model.name_or_path = str(base.resolve())
-
-
-def load_reference(
-    reference: PolicyStart | OtherModel, config: RunConfig, num_tokens: int, numerics: Numerics
-) -> Any:
-    """The reference model of a run by itself.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    path = reference.path if isinstance(reference, OtherModel) else config.model
-    return load_start(path, config, num_tokens, numerics)
 
 
 def load_trained(run: Path, numerics: Numerics) -> Any:
