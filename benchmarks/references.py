@@ -61,10 +61,10 @@ class Clock(Silent):
 
 
 class Pass:
-    """Seconds and tokens of every reference pass of a run, the engine's proof included."""
+    """A run's reference: all that it costs, proof of the engine included, and the pass alone."""
 
     def __init__(self) -> None:
-        self.seconds, self.tokens = 0.0, 0
+        self.seconds, self.pass_seconds, self.tokens = 0.0, 0.0, 0
         self._read = run_references.RunReferences.read_start
 
     def __enter__(self) -> "Pass":
@@ -74,6 +74,7 @@ class Pass:
             started = time.perf_counter()
             read(references, model, kind)
             self.seconds += time.perf_counter() - started
+            self.pass_seconds += sum(one.seconds for one in references.filled)
             self.tokens += sum(one.tokens for one in references.filled)
 
         run_references.RunReferences.read_start = timed  # type: ignore[method-assign]
@@ -97,6 +98,7 @@ def run(keys: dict[str, Any], output: Path, **more: Any) -> dict[str, float]:
         "training": clock.training,
         "training_tokens": tokens,
         "reference": reference.seconds,
+        "reference_pass": reference.pass_seconds,
         "reference_tokens": reference.tokens,
     }
 
@@ -160,7 +162,7 @@ def sweep(folder: Path, pairs: int, runs: int) -> dict[str, Any]:
         tell(f"strength {strength}: {stored[-1]['whole']:.1f} s, {live[-1]['whole']:.1f} s")
     first, *later = stored
     speeds = [
-        (first["reference_tokens"] / first["reference"])
+        (first["reference_tokens"] / first["reference_pass"])
         / (one["training_tokens"] / one["training"])
         for one in stored
     ]

@@ -83,6 +83,7 @@ def test_experts_are_not_steady_in_company_and_pass_alone():
     assert np.array_equal(together[1], second[0])
 
 
+@pytest.mark.soak
 def test_threads_change_no_bit(source, rows, tmp_path):
     one = stored_values(source, rows, SILENT).values
     threads = torch.get_num_threads()
