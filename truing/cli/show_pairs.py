@@ -51,9 +51,8 @@ def show_rows(folder: Path, *, first: int, rows: int, as_json: bool) -> None:
             )
             for score, tokens, finished, text in row.responses
         ]
-        console.show_table(
-            f"row {row.number}: {row.prompt}", ("score", "tokens", "response"), cells, numbers=False
-        )
+        console.show(f"row {row.number}: {row.prompt}")
+        console.show_table("", ("score", "tokens", "response"), cells, numbers=False)
         for fault in row.faults:
             console.show(f"fault: {fault}")
 
