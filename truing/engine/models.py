@@ -8,6 +8,7 @@ from urllib.parse import urlparse
 
 import torch
 from huggingface_hub import constants
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -24,7 +25,7 @@ from truing.errors import ModelError
 # Code that lies beside the weights is never run, and nobody is asked whether it may be.
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 # What transformers raises for a folder, hub name or file that it cannot make a model of.
-_LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+_LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from truing.engine import ranks
@@ -54,13 +54,11 @@ def shard(model: Any) -> None:
     for layer in layers:
         fully_shard(layer)
     fully_shard(model)
-    # Trainer: the model has its place and meets its gradients by itself.
-    model.is_distributed_loading_by_transformers = True
 
 
 def is_sharded(model: Any) -> bool:
     """Whether `shard` has cut it."""
-    return bool(getattr(model, "is_distributed_loading_by_transformers", False))
+    return isinstance(model, FSDPModule)
 
 
 def whole_weights(model: Any) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class PreferenceTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        # Such a model has its place and meets its gradients by itself: it is not wrapped again.
+        self.is_distributed_loading_by_transformers = is_sharded(self.model)
         # The run's own callbacks show it; this one would print a dictionary a step.
         self.remove_callback(PrinterCallback)
         # Several devices in one process would be split by DataParallel, which knows no rows.
