@@ -95,7 +95,7 @@ class Plan:
         tokenizer_texts: their number.
         step_tokens: tokens of one optimizer step, padding included.
         threads: of torch; another number gives other bits, and more than the idle cores is slow.
-        speech_prompts: test prompts of each kind asked for the manifest.
+        speech_prompts: test prompts of each kind asked for the manifest; 0: none.
     """
 
     what: str
@@ -197,6 +197,7 @@ def train(
         facts = kept["facts"]
         tell(f"going on after cycle {len(facts)}")
     for index in range(len(facts), len(plan.cycles)):
+        tell(f"cycle {index + 1} of {len(plan.cycles)}: {plan.cycles[index].steps} steps")
         facts.append(train_cycle(model, tokenizer, plan, index, tell))
         torch.save({"weights": model.state_dict(), "facts": facts}, part)
     return model, tokenizer, facts
@@ -272,6 +273,8 @@ def speak(
 
 def describe(model: Any, tokenizer: PreTrainedTokenizerFast, plan: Plan) -> dict:
     """What the model says to test prompts of each kind: score, truth, length, samples."""
+    if plan.speech_prompts == 0:
+        return {}
     torch.manual_seed(plan.seed)
     return {kind: _describe_kind(model, tokenizer, plan, kind) for kind in KINDS}
 

@@ -1,7 +1,8 @@
 """The embedded models: where they lie, and how each was made.
 
 `start` is what one trains. `stronger` is the start continued on cleaner text: a better model of
-the same family and tokenizer. `foreign` is as good, of another family, with another tokenizer.
+the same family and tokenizer. `foreign` is of another family, with another tokenizer: better than
+the start on advice, alike on notes, and it cannot tell a story on the hero that was asked for.
 """
 
 import json
