@@ -14,10 +14,12 @@ from truing.world import model_folder, prompts
 ROWS = 24
 LONGEST = 600  # characters of a prompt with its longer response, as the file writes them
 
-# Ends each turn with the end token and puts nothing behind it.
+# Begins with the begin token, ends each turn with the end token and puts nothing behind it;
+# no token reaches across the line break before a response.
 TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    "{{ bos_token }}"
+    "{% for m in messages %}{{ m['role'] + ':\n' + m['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}"
 )
 
 

@@ -18,7 +18,6 @@ from transformers import TrainerCallback
 
 from truing.config import build_config
 from truing.core.progress import SILENT
-from truing.data.beside import prepare_auxiliary
 from truing.engine.models import choose_numerics
 from truing.jobs.material import RunMaterial, gather
 from truing.jobs.stations import Station, Stations
@@ -279,20 +278,18 @@ def with_their_partners(trainer: Any) -> Change:
     return change
 
 
-def with_gold(rows: Sequence[dict[str, Any]], max_length: int, seed: int) -> Change:
+def gold_file(rows: Sequence[dict[str, Any]]) -> str:
+    """TPO: the gold responses as a source, twice: ten steps pass over the rows twice."""
+    path = Path(tempfile.mkdtemp(prefix="truing-conformance-")) / "gold.jsonl"
+    gold = [{"prompt": row["prompt"], "completion": row["reference"]} for row in [*rows, *rows]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in gold))
+    return str(path)
+
+
+def with_gold_in_order(material: RunMaterial) -> RunMaterial:
     """TPO: each row's gold response stands where the step of that row draws it."""
-
-    def change(material: RunMaterial) -> RunMaterial:
-        gold = [{"prompt": row["prompt"], "completion": row["reference"]} for row in rows]
-        found = prepare_auxiliary(
-            {"gold": gold},
-            material.reader.tokenizer,
-            material.objective.needs,
-            max_length=max_length,
-        )["gold"].examples
-        placed = [found[0]] * len(found)
-        for number, place in enumerate(drawn(len(found), len(found), 0, seed)):
-            placed[place] = found[number]
-        return replace(material, auxiliary={"gold": placed})
-
-    return change
+    found = material.auxiliary["gold"]
+    placed = [found[0]] * len(found)
+    for number, place in enumerate(drawn(len(found), len(found), 0, SETTINGS["seed"])):
+        placed[place] = found[number]
+    return replace(material, auxiliary={"gold": placed})

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from .cases import LONG, QUICK
+from .pairs import Pairs
 
 # Sums of up to 150 float32 log-probs, added in another order.
 REFERENCE, FIRST = 1e-5, 2e-5
@@ -72,6 +73,10 @@ def test_the_losses_of_ten_steps_are_the_same(case, pair_of):
     assert len(ours.losses) == 10
     assert len(set(ours.losses)) == 10, "the rows and weights differ from step to step"
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=LOSSES, atol=1e-4)
+
+
+def test_a_random_model_of_our_own_is_trained_alike(tiny):
+    compare(*Pairs(tiny)(QUICK[0]))
 
 
 @pytest.mark.soak
