@@ -11,6 +11,8 @@ from pyarrow import parquet
 from truing.pairs.select import Kept, Pairs, Scores, Selector
 from truing.pairs.tables import lengths_of, scores_of
 
+# What a selection reads of a manifest.
+_READ = ["prompt", "conversation", "tools", "responses", "finished", "scores"]
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -106,6 +108,6 @@ def write_rows(shards: Iterable[Path], selector: Selector, path: Path, *, keep_c
 
 def _selected(shards: Iterable[Path], selector: Selector, *, keep_cut: bool) -> Iterator[pa.Table]:
     for shard in shards:
-        table = parquet.read_table(shard)
+        table = parquet.read_table(shard, columns=_READ)
         if len(table):
             yield picked_rows(table, selector, keep_cut=keep_cut)
