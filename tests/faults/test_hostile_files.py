@@ -1,0 +1,128 @@
+"""What comes from outside is numbers and text: nothing in it is run, nothing of it reaches out."""
+
+import json
+import pickle
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from truing import train
+from truing.config import read_config
+from truing.engine.models import load_config, load_model, load_tokenizer
+from truing.errors import ConfigError, ModelError, ResumeError, StoppedError
+from truing.jobs.train import resume
+from truing.world import model_folder
+
+
+class Bomb:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "gone off")
+
+
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    """The embedded model, to be spoilt."""
+    return Path(shutil.copytree(model_folder(), tmp_path / "model"))
+
+
+@pytest.fixture
+def stopped(least) -> Path:
+    """A run that stopped with a checkpoint after step 2."""
+    run = Path(str(least["output"]))
+    trainer = {"save_steps": 2, "save_total_limit": 3}
+    whole = train(**{**least, "trainer": trainer}).output
+    (whole / "finished.json").unlink()
+    for step in (4, 6):
+        shutil.rmtree(whole / f"checkpoint-{step}", ignore_errors=True)
+    if not (run / "checkpoint-2").exists():
+        pytest.fail("no checkpoint")
+    return run
+
+
+def test_pickled_weights_are_not_loaded(copied, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(copied)
+    for file in copied.glob("*.safetensors"):
+        file.unlink()
+    torch.save(model.state_dict(), copied / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        load_model(str(copied), torch.float32)
+
+
+@pytest.mark.parametrize(
+    "load", [load_config, load_tokenizer, lambda p: load_model(p, torch.float32)]
+)
+def test_code_beside_the_weights_is_not_run(load, copied, tmp_path):
+    witness = tmp_path / "witness"
+    (copied / "code.py").write_text(f"from pathlib import Path\nPath({str(witness)!r}).touch()\n")
+    for name, key in (
+        ("config.json", "AutoModelForCausalLM"),
+        ("tokenizer_config.json", "AutoTokenizer"),
+    ):
+        path = copied / name
+        values = json.loads(path.read_text())
+        values["auto_map"] = {key: "code.Thing", "AutoConfig": "code.Config"}
+        path.write_text(json.dumps({**values, "model_type": "unknown-kind"}))
+    # A tokenizer is read all the same, by transformers' own code.
+    with suppress(ModelError):
+        load(str(copied))
+    assert not witness.exists()
+
+
+def test_a_checkpoint_that_holds_code_is_refused(stopped, tmp_path):
+    witness = tmp_path / "witness"
+    with (stopped / "checkpoint-2" / "optimizer.pt").open("wb") as file:
+        pickle.dump(Bomb(witness), file, protocol=2)
+    with pytest.raises(ResumeError, match=r"checkpoint-2: this checkpoint is damaged"):
+        resume(stopped)
+    assert not witness.exists()
+
+
+def test_a_truncated_checkpoint_is_refused_and_the_way_on_is_said(stopped):
+    weights = stopped / "checkpoint-2" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ResumeError, match="remove the folder"):
+        resume(stopped)
+    shutil.rmtree(stopped / "checkpoint-2")
+    assert resume(stopped).finished
+
+
+def test_truncated_weights_of_a_model_are_refused(copied):
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ModelError):
+        load_model(str(copied), torch.float32)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_stop_the_run(copied, least, value):
+    model = AutoModelForCausalLM.from_pretrained(copied)
+    with torch.no_grad():
+        next(model.parameters())[7:400] = value
+    model.save_pretrained(copied)
+    with pytest.raises((StoppedError, ModelError)):
+        train(**{**least, "model": str(copied)}, checks={"start": False})
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text('model: !!python/object/apply:os.system ["true"]\n')
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        read_config(recipe)
+
+
+def test_keys_of_the_environment_reach_no_file_of_a_run(least, monkeypatch):
+    secret = "sk-this-is-nobodys-business"
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    run = train(**least).output
+    found = [path for path in run.rglob("*") if path.is_file()]
+    assert found
+    assert not [path for path in found if secret.encode() in path.read_bytes()]
