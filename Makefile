@@ -54,7 +54,7 @@ bench: setup  ## the engine beside its peers, quick form (see benchmarks/README.
 docs: setup  ## the site in site/: recipe pages and reference from the code, no warning allowed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python examples/catalogue.py --write
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: setup  ## a wheel in dist/, the embedded weights in it
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -10,6 +10,7 @@ from typing import Any
 
 import truing
 from truing.jobs.objectives import curve_of
+from truing.recipes._recipe import SHELF
 from truing.recipes.shelf import Entry, shelf
 from truing.report.explain_page import explain_figures
 
@@ -116,9 +117,10 @@ def recipe_page(entry: Entry) -> str:
     if curve.gap:
         parts += ["## Loss and slopes", f"Of `{entry.example}`, one pair."]
         parts += [_drawn(figure.plot, figure.caption) for figure in explain_figures(curve)]
+    home = SHELF[entry.name].function.__module__
     parts += [
         "## In words",
-        f"::: truing.recipes.{entry.name}\n    options:\n      heading_level: 3",
+        f"::: {home}.{entry.name}\n    options:\n      heading_level: 3",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -141,7 +143,7 @@ def _cell(text: str) -> str:
 
 
 def _drawn(figure: Any, caption: str) -> str:
-    drawn = figure.to_html(full_html=False, include_plotlyjs=f"../{PLOTLY}", default_height="300px")
+    drawn = figure.to_html(full_html=False, include_plotlyjs=f"../{PLOTLY}", default_height="360px")
     return f"{drawn}\n\n*{caption}*"
 
 

@@ -1,5 +1,6 @@
 """The site is built without a warning, and the notebooks say what they say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from truing.recipes import parse
 from truing.recipes.shelf import shelf
 
 ROOT = Path(__file__).parents[2]
+EXPRESSION = re.compile(r"`([a-z0-9_]+\([^`]*\))`")
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
@@ -22,6 +25,14 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
     assert shown
     assert not any(out.output_type == "error" for cell in shown for out in cell.outputs)
+
+
+def test_every_objective_that_is_recommended_by_symptom_is_one():
+    page = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    tried = [line.split("|")[3] for line in page.splitlines() if line.count("|") == 5]
+    found = [text for cell in tried for text in EXPRESSION.findall(cell) if "..." not in text]
+    assert len(found) > 20
+    assert all(parse(text) for text in found)
 
 
 @pytest.mark.soak
