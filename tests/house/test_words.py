@@ -14,6 +14,8 @@ ROOMS = {
     r"(?<![\w.])print\(": {"cli"},
     r"\bplotly\b": {"report", "jobs"},
 }
+# Tables of other tools' arguments, which have names of their own.
+FOREIGN = {"jobs/migrate_trl.py"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 PACKAGE = Path(__file__).parents[2] / "truing"
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -29,7 +31,7 @@ def test_a_word_is_said_in_its_rooms_only(word):
     strangers = [
         f"{path.relative_to(PACKAGE)}:{number}"
         for path in FILES
-        if room_of(path) not in ROOMS[word]
+        if room_of(path) not in ROOMS[word] and str(path.relative_to(PACKAGE)) not in FOREIGN
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if re.search(word, line)
     ]
