@@ -350,9 +350,10 @@ class PreferenceTrainer(Trainer):
 
     def save_moments(self) -> None:
         """What the optimizer remembers of past gradients, beside the weights."""
-        assert self.optimizer is not None, "the run has ended"
+        optimizer: Any = self.optimizer
+        assert optimizer is not None, "the run has ended"
         aside = self._run / f".{MOMENTS}.writing"
-        torch.save(self.optimizer.state_dict()["state"], aside)
+        torch.save(optimizer.state_dict()["state"], aside)
         aside.replace(self._run / MOMENTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
