@@ -1,7 +1,6 @@
 """Where the words go: terminals of any width, pipes, files, and a shell that completes."""
 
 import fcntl
-import json
 import os
 import pty
 import re
@@ -12,6 +11,8 @@ import termios
 
 import pytest
 
+from truing.jobs.chat import open_conversation
+from truing.responses import Sampling
 from truing.world import model_folder, prompts
 
 COMMAND = [sys.executable, "-m", "truing"]
@@ -106,6 +107,6 @@ def test_a_question_from_a_pipe_gets_the_response_alone():
     found = piped("chat", model_folder(), *options, text=f"{question}\n")
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip()
-    told = piped("chat", model_folder(), *options, "--json", question)
-    [response] = json.loads(told.stdout)["responses"].values()
-    assert response["text"] == found.stdout.rstrip("\n")
+    alone = open_conversation(str(model_folder()), is_alone=True, sampling=Sampling(temperature=0))
+    [pieces] = alone.ask(question).values()
+    assert list(pieces)[-1].text == found.stdout.removesuffix("\n")
