@@ -3,6 +3,7 @@
 A process by itself is rank 0 of 1, and everything here is then a matter of course.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def is_first() -> bool:
 
 @contextmanager
 def together(timeout_s: float) -> Iterator[None]:
-    """Join the processes that `torchrun` or `accelerate launch` started; leave them at the end.
+    """Join the processes that `torchrun` or `accelerate launch` started.
 
     Args:
         timeout_s: a process that says nothing for so long is given up.
@@ -48,24 +49,29 @@ def together(timeout_s: float) -> Iterator[None]:
     Raises:
         StoppedError: another process was lost.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or distributed.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
-    has_cuda = torch.cuda.is_available()
-    if has_cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    backend = "cuda:nccl,cpu:gloo" if has_cuda else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        _join(timeout_s)
         yield
         wait()
     except RuntimeError as error:
         if not _is_loss(error):
             raise
         raise _lost(error) from error
-    finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+
+
+def _join(timeout_s: float) -> None:
+    """Once a process: a second meeting would find the addresses of the first."""
+    if distributed.is_initialized():
+        return
+    has_cuda = torch.cuda.is_available()
+    if has_cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "cuda:nccl,cpu:gloo" if has_cuda else "gloo"
+    distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    atexit.register(distributed.destroy_process_group)
 
 
 def _is_loss(error: RuntimeError) -> bool:
@@ -178,9 +184,7 @@ def _cut(passes: Sequence[list[int]], tokens: Sequence[int], count: int) -> list
             break
         pieces[max(able, key=lambda n: (cost[n] / pieces[n], -n))] += 1
     parts = [
-        part
-        for rows, few in zip(passes, pieces, strict=True)
-        for part in _even(rows, tokens, few)
+        part for rows, few in zip(passes, pieces, strict=True) for part in _even(rows, tokens, few)
     ]
     return parts + [[] for _ in range(count - len(parts))]
 

@@ -62,8 +62,13 @@ def is_sharded(model: Any) -> bool:
 
 
 def whole_weights(model: Any) -> dict[str, Any]:
-    """All weights on the CPU of the first process; every process must call it."""
-    return get_model_state_dict(model, options=_WHOLE)
+    """All weights on the CPU of the first process; every process must call it.
+
+    A weight that stands in two places is there once.
+    """
+    tied = getattr(causal_lm(model), "all_tied_weights_keys", None) or {}
+    found = get_model_state_dict(model, options=_WHOLE)
+    return {name: value for name, value in found.items() if name not in tied}
 
 
 def number_of(value: Any) -> float:

@@ -1,0 +1,89 @@
+"""However many processes share the steps, the trained weights are those of one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+# Float64: what is left is the order of additions, which Adam makes a little larger.
+TOLERANCE = 1e-7
+CASES = {
+    "dpo": {"objective": "dpo(beta=0.5)"},
+    "sampo": {"objective": "sampo(beta=0.5)"},
+    "kto": {"objective": "kto(beta=0.5)"},
+    "aot": {"objective": "aot(beta=0.5)"},
+    "beta_dpo": {"objective": "beta_dpo(beta=0.5)"},
+    "with sft": {"objective": "dpo(beta=0.5) + 0.2*sft()"},
+    "with a source": {"objective": "dpo(beta=0.5) + 0.2*sft(source='texts')", "auxiliary": True},
+    "coupled, with a source": {
+        "objective": "aot(beta=0.5) + 0.2*sft(source='texts')",
+        "auxiliary": True,
+    },
+    "adapters": {"objective": "dpo(beta=0.5)", "lora": {"rank": 4}},
+    "evaluated": {"objective": "simpo(beta=2.0)", "evaluation": True},
+}
+
+
+def settings_of(case, keys, files, output):
+    more = dict(CASES[case])
+    if more.pop("auxiliary", False):
+        more["auxiliary"] = {"texts": files["texts"]}
+    if more.pop("evaluation", False):
+        more["evaluation"] = {"data": files["pairs"], "every": 2, "rows": 11, "samples": 0}
+    return keys(output, **more)
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.soak)])
+def company(request, keys, files, in_company, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(f"by{request.param}")
+    in_company(request.param, [settings_of(case, keys, files, folder / case) for case in CASES])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def single(keys, files, alone, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("by1")
+
+    def run(case) -> Path:
+        output = folder / case
+        if not output.exists():
+            alone(settings_of(case, keys, files, output))
+        return output
+
+    return run
+
+
+def weights(run):
+    (file,) = run.glob("*.safetensors")
+    return load_file(file)
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_weights_are_those_of_one_process(case, company, single):
+    one, many = weights(single(case)), weights(company / case)
+    assert one.keys() == many.keys()
+    for name, weight in one.items():
+        torch.testing.assert_close(many[name], weight, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_line_of_metrics_is_that_of_one_process(case, company, single):
+    one, many = lines(single(case)), lines(company / case)
+    assert len(one) == len(many)
+    for ours, theirs in zip(one, many, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"seconds"}:
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-5, abs=1e-6), name
+
+
+def test_one_process_writes_the_folder(company, single):
+    def names(run):
+        return sorted(path.name for path in run.iterdir())
+
+    assert names(company / "evaluated") == names(single("evaluated"))
