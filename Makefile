@@ -59,7 +59,7 @@ docs: setup  ## the site in site/: recipe pages and reference from the code, no 
 wheel: setup  ## a wheel in dist/, the embedded weights in it
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
-afternoon: models  ## from a chat model to a folder to give away (under 25 minutes)
+afternoon: models  ## from a chat model to a folder to give away
 	examples/afternoon.sh
 
 audit: setup  ## ask the public advisories about every installed package (needs the network)

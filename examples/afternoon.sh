@@ -4,7 +4,7 @@
 #   make models            once: SmolLM2-135M-Instruct into models/
 #   examples/afternoon.sh [FOLDER]
 #
-# Under 25 minutes on two cores. MODEL, PAIRS and HELD_OUT may be set; ROWS says how many pairs.
+# MODEL, PAIRS and HELD_OUT may be set; ROWS says how many pairs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
