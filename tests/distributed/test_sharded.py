@@ -12,9 +12,8 @@ TOLERANCE = 1e-7
 KEPT = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 4}
 CASES = {
     "dpo": {"objective": "dpo(beta=0.5)", "trainer": KEPT},
-    "coupled, with a source": {
-        "objective": "aot(beta=0.5) + 0.2*sft(source='texts')",
-        "auxiliary": True,
+    "coupled": {
+        "objective": "aot(beta=0.5)",
         "trainer": {"gradient_checkpointing": True},
     },
     "adapters": {"objective": "dpo(beta=0.5)", "lora": {"rank": 4}, "trainer": KEPT},
@@ -22,18 +21,16 @@ CASES = {
 AGAIN = ("dpo", "adapters")
 
 
-def settings_of(case, keys, files, output, *, is_sharded):
+def settings_of(case, keys, output, *, is_sharded):
     more = dict(CASES[case])
-    if more.pop("auxiliary", False):
-        more["auxiliary"] = {"texts": files["texts"]}
     trainer = {**more["trainer"], **({"fsdp": True} if is_sharded else {})}
     return keys(output, **{**more, "trainer": trainer})
 
 
 @pytest.fixture(scope="module", params=[2, 4])
-def company(request, keys, files, in_company, tmp_path_factory):
+def company(request, keys, in_company, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"by{request.param}")
-    runs = [settings_of(case, keys, files, folder / case, is_sharded=True) for case in CASES]
+    runs = [settings_of(case, keys, folder / case, is_sharded=True) for case in CASES]
     runs += [
         {"again": str(folder / case), "output": str(folder / f"{case} again")} for case in AGAIN
     ]
@@ -42,13 +39,13 @@ def company(request, keys, files, in_company, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def single(keys, files, alone, tmp_path_factory):
+def single(keys, alone, tmp_path_factory):
     folder = tmp_path_factory.mktemp("by1")
 
     def run(case):
         output = folder / case
         if not output.exists():
-            alone(settings_of(case, keys, files, output, is_sharded=False))
+            alone(settings_of(case, keys, output, is_sharded=False))
         return output
 
     return run
@@ -61,10 +58,8 @@ def assert_same(one, other):
         torch.testing.assert_close(second[name], weight, atol=TOLERANCE, rtol=0)
 
 
-def test_two_processes_give_the_weights_of_one_whole_model(
-    keys, files, in_company, single, tmp_path
-):
-    settings = settings_of("dpo", keys, files, tmp_path / "run", is_sharded=True)
+def test_two_processes_give_the_weights_of_one_whole_model(keys, in_company, single, tmp_path):
+    settings = settings_of("dpo", keys, tmp_path / "run", is_sharded=True)
     in_company(2, [settings])
     assert_same(single("dpo"), tmp_path / "run")
 

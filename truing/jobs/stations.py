@@ -175,7 +175,7 @@ class Stations:
         wanted, moving = self.wanted, self.moving
         heads = self._heads()  # after the moving reference: heads are no part of it
         if config.trainer.get("fsdp"):
-            _refuse_beside_shards(heads, moving)
+            _refuse_beside_shards(heads, moving, config.auxiliary)
             shard(self.model)
         return PreferenceTrainer(
             model=self.model,
@@ -292,9 +292,15 @@ class Stations:
         return self._live()
 
 
-def _refuse_beside_shards(heads: ScalarHeads | None, moving: MovingReference | None) -> None:
-    """What reads whole weights beside the model's own forward."""
-    found = {"scalar heads": heads, "a reference that moves": moving}
+def _refuse_beside_shards(
+    heads: ScalarHeads | None, moving: MovingReference | None, auxiliary: Mapping[str, str]
+) -> None:
+    """What reads whole weights beside the model's own forward, or takes passes of its own."""
+    found = {
+        "scalar heads": heads,
+        "a moving reference": moving,
+        "an auxiliary source": auxiliary or None,
+    }
     for name, value in found.items():
         if value is not None:
             raise ConfigError(
