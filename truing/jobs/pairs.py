@@ -123,6 +123,21 @@ def build_pairs(
     output = Path(output)
     _claim(output, plan)
     stages = Stages(plan, output)
+    missing, spent = _built(stages, workers, progress, retry_faults=retry_faults)
+    shards = stages.shards()
+    found = write_rows(shards, selector, output / ROWS, keep_cut=keep_cut)
+    counts, faults = counted(shards)
+    folder.write_json(output / RESULT, _result(stages, shards, repr(selector), found, counts))
+    cost = _spent(output, spent)
+    return PairsResult(
+        output, found, counts, faults, cost, time.monotonic() - began, num_new=len(missing)
+    )
+
+
+def _built(
+    stages: Stages, workers: int | None, progress: Progress, *, retry_faults: bool
+) -> tuple[list[int], dict[str, float]]:
+    """Make the shards that are not there; which they were, and what the scorer spent on them."""
     stages.samples.sweep()
     stages.manifest.sweep()
     if retry_faults:
@@ -133,19 +148,11 @@ def build_pairs(
     else:
         _here(stages, missing, progress)
         spent = stages.cost()
-    if asked.num_repeated:
-        progress.note(
-            f"{asked.num_repeated} prompts stand there more than once; each is asked once"
-        )
-    stages.manifest.keep_only(plan.keys)
-    shards = stages.shards()
-    found = write_rows(shards, selector, output / ROWS, keep_cut=keep_cut)
-    counts, faults = counted(shards)
-    folder.write_json(output / RESULT, _result(stages, shards, repr(selector), found, counts))
-    cost = _spent(output, spent)
-    return PairsResult(
-        output, found, counts, faults, cost, time.monotonic() - began, num_new=len(missing)
-    )
+    repeated = stages.plan.prompts.num_repeated
+    if repeated:
+        progress.note(f"{repeated} prompts stand there more than once; each is asked once")
+    stages.manifest.keep_only(stages.plan.keys)
+    return missing, spent
 
 
 def _prompts(sampler: Sampler, policy: str | None, prompts: str | None) -> Prompts:
