@@ -67,7 +67,7 @@ def test_wrong_usage_is_2_and_an_unknown_verb_is_too(here):
         ("objective=dpo(beta=-1)", "must be greater than 0"),
         ("model=nowhere/at-all", "there is no such folder"),
         ("data=nowhere.jsonl", "nowhere.jsonl"),
-        ("reference=ema()", "there is no ema"),
+        ("reference=emma()", "there is no emma"),
         ("trainer.nonsense=1", "trainer.nonsense"),
         ("max_length=3", "left"),
     ],

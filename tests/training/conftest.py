@@ -35,7 +35,7 @@ def sentence():
 
     def make(number: int, words: int) -> str:
         draw = random.Random(number)
-        return " ".join(draw.choice(NOUNS) for _ in range(words)) + "."
+        return " ".join(draw.choice(WORDS) for _ in range(words)) + "."
 
     return make
 
