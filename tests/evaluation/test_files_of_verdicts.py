@@ -108,3 +108,30 @@ def test_pairs_without_verdicts_are_refused(tmp_path):
         judge(write(tmp_path / "j.jsonl", [row]))
     with pytest.raises(RowError, match="which other rows have"):
         judge(write(tmp_path / "k.jsonl", [{**row, "judge": 1}, row]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "long"])
+def test_a_length_that_is_no_number_is_named_with_its_row(tmp_path, value):
+    rows = verdicts(["a"])
+    rows[2]["length_first"] = value
+    with pytest.raises(RowError, match="length_first"):
+        judged_models(write(tmp_path / "v.jsonl", rows), "base")
+
+
+@pytest.mark.parametrize("name", ["length_first", "length_second", "difficulty"])
+def test_a_column_that_only_some_rows_have_is_refused(tmp_path, name):
+    rows = [{**row, "difficulty": 0.5} for row in verdicts(["a"])]
+    del rows[3][name]
+    with pytest.raises(RowError, match=f"has no `{name}`"):
+        judged_models(write(tmp_path / "v.jsonl", rows), "base")
+
+
+def test_a_model_that_never_met_the_baseline_is_named_and_ranked(tmp_path):
+    rows = verdicts(["a"]) + [
+        {**row, **{side: "a" for side in ("first", "second") if row[side] == "base"}}
+        for row in verdicts(["b"], seed=1)
+    ]
+    found = judged_models(write(tmp_path / "v.jsonl", rows), "base")
+    assert [one["model"] for one in found["models"]] == ["a"]
+    assert any("b never stood against base" in note for note in found["notes"])
+    assert {one["model"] for one in found["ranking"]["models"]} == {"base", "a", "b"}

@@ -48,7 +48,7 @@ class Verdicts:
                 where="table of verdicts",
                 fix="give the judge's preference for the chosen response in at least one order",
             )
-        for name, column in places.items():
+        for name, column in {**places, "votes": self.votes}.items():
             if column is not None and ((column < 0) | (column > 1)).any():
                 row = int(np.argmax((column < 0) | (column > 1)))
                 raise RowError(

@@ -1,5 +1,6 @@
 """Files of a judge's verdicts: who wins with length taken out, and how good the judge is."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,16 @@ def judged_models(path: Path, baseline: str | None = None) -> dict[str, Any]:
     baseline = baseline or table.models[0]
     table.index(baseline)
     notes: list[str] = []
-    if difficulty is None and table.length_first is not None:
-        difficulty, told = _estimated(table, baseline)
+    others = _opponents(table, baseline)
+    apart = [model for model in table.models if model not in (*others, baseline)]
+    if apart:
+        notes.append(f"{', '.join(apart)} never stood against {baseline}: no win rate")
+    if table.length_first is None:
+        notes.append("no length control: the rows have no length_first and length_second")
+    elif difficulty is None:
+        difficulty, told = _estimated(table, baseline, others)
         notes.append(told)
-    models = []
-    for model in table.models:
-        if model != baseline:
-            models.append(_one(table, model, baseline, difficulty))
+    models = [_one(table, model, baseline, difficulty) for model in others]
     try:
         ranking: Any = bradley_terry(table, baseline).to_json()
     except RowError as error:
@@ -50,6 +54,13 @@ def judged_models(path: Path, baseline: str | None = None) -> dict[str, Any]:
     models.sort(key=lambda one: -one["win_rate"])
     notes += [f"{one['model']}: {note}" for one in models for note in one["notes"]]
     return {"baseline": baseline, "models": models, "ranking": ranking, "notes": notes}
+
+
+def _opponents(table: Judgements, baseline: str) -> list[str]:
+    """The models that stood against the baseline, in the order of the table."""
+    at = table.index(baseline)
+    seen = {*table.second[table.first == at].tolist(), *table.first[table.second == at].tolist()}
+    return [model for place, model in enumerate(table.models) if place in seen]
 
 
 def _one(
@@ -68,9 +79,10 @@ def _one(
     return {**found, **controlled, "notes": notes}
 
 
-def _estimated(table: Judgements, baseline: str) -> tuple[Mapping[int, float] | None, str]:
+def _estimated(
+    table: Judgements, baseline: str, others: Sequence[str]
+) -> tuple[Mapping[int, float] | None, str]:
     """Difficulty of the prompts from the models' own verdicts, where there are enough of them."""
-    others = [model for model in table.models if model != baseline]
     if len(others) < _ENOUGH:
         return None, (
             f"{len(others)} models are too few to estimate the difficulty of prompts (from "
@@ -93,8 +105,8 @@ def _judgements(path: Path) -> tuple[Judgements, Mapping[int, float] | None]:
     models: dict[str, int] = {}
     prompts: dict[str, int] = {}
     columns: dict[str, list[float]] = {}
-    has_lengths = all("length_first" in row and "length_second" in row for _, row in rows)
-    has_difficulty = all("difficulty" in row for _, row in rows)
+    has_lengths = all([_has(rows, name) for name in ("length_first", "length_second")])
+    has_difficulty = _has(rows, "difficulty")
     difficulty: dict[int, float] = {}
     for where, row in rows:
         for name in ("prompt", "first", "second"):
@@ -117,6 +129,15 @@ def _judgements(path: Path) -> tuple[Judgements, Mapping[int, float] | None]:
     return Judgements(tuple(models), **whole), difficulty if has_difficulty else None
 
 
+def _has(rows: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> bool:
+    """Whether the rows have a column; refused where only some of them do."""
+    given = [name in row for _, row in rows]
+    if any(given) and not all(given):
+        where = rows[given.index(False)][0]
+        raise RowError(f"has no `{name}`, which other rows have", where=where, fix=_FORM)
+    return all(given)
+
+
 def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     any_row = False
     for file, _ in open_sources(path):
@@ -133,11 +154,12 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _float(row: Mapping[str, Any], name: str, where: str) -> float:
     try:
-        return float(row[name])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RowError(
-            f"`{name}` is {row.get(name)!r}, which is no number", where=where, fix=_FORM
-        ) from error
+        value = float(row[name])
+    except (KeyError, TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise RowError(f"`{name}` is {row.get(name)!r}, which is no number", where=where, fix=_FORM)
+    return value
 
 
 # ------------------------------------------------------------------ how good the judge is
