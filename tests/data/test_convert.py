@@ -10,6 +10,7 @@ from truing.errors import ConfigError, RowError
 from truing.jobs.convert import convert, split, subset
 
 KWISE = {"prompt": "a", "responses": [" x", " yy", " zzz"], "scores": [1, 3, 2]}
+PAIR = {"prompt": "a", "chosen": " x", "rejected": " y"}
 
 
 def lines(path):
@@ -186,3 +187,45 @@ def test_a_subset_per_prompt_and_of_a_size(shared, tmp_path):
 def test_more_rows_than_there_are_cannot_be_had(tmp_path, make_pair):
     with pytest.raises(RowError, match="only 2 rows fit, and 3 are wanted"):
         subset([make_pair(1), make_pair(2)], tmp_path / "out.jsonl", rows=3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "name"),
+    [
+        ([KWISE], {"to": "pair", "threshold": 1.5}, "threshold"),
+        ([PAIR], {"to": "unpaired", "threshold": 1.5}, "threshold"),
+        ([KWISE], {"to": "unpaired", "threshold": 1.5, "pairs": "best_worst"}, "pairs"),
+        ([PAIR], {"to": "pair", "pairs": "best_worst"}, "pairs"),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused_and_nothing_is_written(
+    tmp_path, rows, options, name
+):
+    with pytest.raises(ConfigError, match="no effect") as refused:
+        convert(rows, tmp_path / "out.jsonl", **options)
+    assert refused.value.where == name
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_win_probabilities_of_a_pair_stay_its_only_numbers(tmp_path):
+    out = tmp_path / "out.jsonl"
+    convert([PAIR | {"win_probability_chosen": 0.75}], out, to="kwise")
+    assert lines(out) == [
+        {"prompt": "a", "responses": [" x", " y"], "win_probabilities": [0.75, 0.25]}
+    ]
+
+
+def test_tool_calls_are_not_lost_in_a_layout_of_words(tmp_path):
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"of": "Rome"}}}
+    row = {
+        "prompt": [{"role": "user", "content": "Rome?"}],
+        "chosen": [{"role": "assistant", "content": "", "tool_calls": [call]}],
+        "rejected": [{"role": "assistant", "content": "Who knows."}],
+    }
+    with pytest.raises(ConfigError, match="tool calls"):
+        convert([row], tmp_path / "out.jsonl", to="ranking")
+
+
+def test_a_tokenizer_that_measures_nothing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no effect"):
+        subset([PAIR], tmp_path / "out.jsonl", model="anything", rows=1)

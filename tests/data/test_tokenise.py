@@ -251,6 +251,19 @@ def test_the_cache_gives_the_same_tokens_again(tokenizer, make_pair, tmp_path, m
         assert all(map(np.array_equal, one.responses, other.responses))
 
 
+def test_control_texts_read_as_words_have_tokens_of_their_own_in_the_cache(
+    tokenizer, make_pair, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TRUING_CACHE", str(tmp_path))
+    rows = [make_pair(i, prompt=f"Number {i} <|endoftext|>. " * 40) for i in range(700)]
+    before = prepare(rows, tokenizer("gpt2"), max_length=2000).examples[0]
+    words = tokenizer("gpt2")
+    words.split_special_tokens = True
+    after = prepare(rows, words, max_length=2000).examples[0]
+    end = words.eos_token_id
+    assert [int((one.prompt == end).sum()) for one in (before, after)] == [40, 0]
+
+
 def test_a_damaged_cache_file_is_computed_again(tokenizer, make_pair, tmp_path, monkeypatch):
     monkeypatch.setenv("TRUING_CACHE", str(tmp_path))
     rows = [make_pair(i, prompt=f"Number {i}. " * 60) for i in range(700)]

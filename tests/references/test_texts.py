@@ -114,6 +114,18 @@ def test_one_beside_the_start_gives_sums_for_both(keys, stranger, pairs):
     assert found["margin"] == pytest.approx(result.evaluation["margin"], abs=1e-4)
 
 
+def test_rows_that_were_skipped_as_malformed_are_passed_over_again(keys, stranger, pairs, tmp_path):
+    rows, bad = tmp_path / "rows.jsonl", tmp_path / "bad.jsonl"
+    rows.write_text('{"prompt": "a", "chosen": 3}\n' + pairs.read_text())
+    train(
+        **(keys | {"data": str(rows)}),
+        reference=f"model(path={stranger!r})",
+        epochs=0.01,
+        skip_bad=str(bad),
+    )
+    assert len(bad.read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize("objective", ["sampo()", "wpo() + 0.1*tdpo()"])
 def test_an_objective_of_tokens_refuses_it_before_a_model_loads(keys, stranger, objective):
     with pytest.raises(NeedsError, match="has another tokenizer"):

@@ -131,8 +131,15 @@ class Tokeniser:
     def _cache(self) -> TokenCache:
         """Under a key of everything that the ids depend on beside the text."""
         assert self._fast is not None
-        parts = (self._fast.to_str(), self._tokenizer.chat_template, self._end, self._begin,
-                 self._loss_turns)  # fmt: skip
+        parts = (
+            self._fast.to_str(),
+            self._fast.encode_special_tokens,  # no part of the text before
+            self._tokenizer.chat_template,
+            self._tokenizer.special_tokens_map,  # which templates read by name
+            self._end,
+            self._begin,
+            self._loss_turns,
+        )
         return TokenCache(hashlib.blake2b(repr(parts).encode(), digest_size=16).digest())
 
     def _computed(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:

@@ -19,7 +19,7 @@ def record_of(row: Row, layout: Target) -> dict[str, Any]:
     """A row as a record of a layout that holds its kind.
 
     Raises:
-        ConfigError: a plain row in a layout of conversations.
+        ConfigError: a row that the layout cannot hold.
     """
     record = _WRITERS[layout](row)
     return record | ({"tools": json.loads(row.tools)} if row.tools else {})
@@ -81,6 +81,13 @@ def _ranking(row: Row) -> dict[str, Any]:
     if len(one) > 1 or len(other) > 1:
         raise ConfigError(
             "has a response of several turns, and the layout `ranking` holds one",
+            where=str(row.where),
+            fix="convert to the layout `pair`",
+        )
+    if any(turn.more for turn in (*row.prompt, *one, *other)):
+        raise ConfigError(
+            "has turns with more than words (tool calls, names ...), and the layout `ranking` "
+            "holds words alone",
             where=str(row.where),
             fix="convert to the layout `pair`",
         )
@@ -228,7 +235,9 @@ def _to_unpaired(row: Row, pairs: PairChoice, threshold: float | None) -> Iterat
 def _to_kwise(row: Row, pairs: PairChoice, threshold: float | None) -> Iterator[Row]:
     if row.kind != "pair":
         raise _ungrouped(row)
-    yield replace(row, kind="kwise", scores=row.scores or (1.0, 0.0))
+    # Without any number the choice itself is the order; win probabilities need none beside them.
+    scores = (1.0, 0.0) if row.scores is None and row.win_probability is None else row.scores
+    yield replace(row, kind="kwise", scores=scores)
 
 
 def _to_pair(row: Row, pairs: PairChoice, threshold: float | None) -> Iterator[Row]:

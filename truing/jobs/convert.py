@@ -10,7 +10,7 @@ from typing import Any, Literal
 from truing.core.progress import SILENT, Progress
 from truing.data import Row, RowReader, Tokeniser
 from truing.data.duplicates import Texts, asked, near_duplicates
-from truing.data.rows import said
+from truing.data.rows import Kind, said
 from truing.data.sources import Data
 from truing.data.where import Fault, Where
 from truing.data.writing import (
@@ -71,23 +71,42 @@ def convert(
 
     Raises:
         RowError: malformed rows.
-        ConfigError: a conversion that has no meaning, or a name without a format.
+        ConfigError: a conversion that has no meaning, an option without effect, or a name without
+            a format.
     """
     if to not in KINDS:
         raise ConfigError(
             f"is no layout that is written: {to!r}", where="to", fix=f"one of {', '.join(KINDS)}"
         )
-    reader, counts = RowReader(source, columns=columns), Counter[str]()
+    _refuse_idle({"kwise"}, to, pairs, threshold)
+    reader, counts, kinds = RowReader(source, columns=columns), Counter[str](), set[Kind]()
 
     def records() -> Iterator[dict[str, Any]]:
         for row in progress.track(reader, total=None, description="converting"):
+            kinds.add(row.kind)
             made = list(converted(row, KINDS[to], pairs=pairs, threshold=threshold))
             counts["no pair"] += not made
             for one in made:
                 yield record_of(as_conversation(one) if conversational else one, to)
+        _refuse_idle(kinds, to, pairs, threshold)
 
     written = write_records(Path(output), records())
     return Written(reader.num_read, {str(output): written}, _known(counts))
+
+
+def _refuse_idle(kinds: set[Kind], to: Target, pairs: PairChoice, threshold: float | None) -> None:
+    """Both options say what becomes of K-wise rows, each in a layout of its own."""
+    wanted: Mapping[str, tuple[bool, Kind]] = {
+        "pairs": (pairs != "all", "pair"),
+        "threshold": (threshold is not None, "unpaired"),
+    }
+    for option, (is_given, kind) in wanted.items():
+        if is_given and not (KINDS[to] == kind and "kwise" in kinds):
+            raise ConfigError(
+                f"has no effect: it turns K-wise rows into the layout `{kind}`",
+                where=option,
+                fix=f"leave it out, or convert K-wise rows to `{kind}`",
+            )
 
 
 def split(
@@ -176,8 +195,15 @@ def subset(
 
     Raises:
         RowError: malformed rows, no row left, or fewer than `rows`.
-        ConfigError: rows that are no pairs, or a gap where there are no scores.
+        ConfigError: rows that are no pairs, a gap where there are no scores, or a tokenizer that
+            measures nothing.
     """
+    if model is not None and length == "all":
+        raise ConfigError(
+            "has no effect: it measures length, and rows of every length are kept",
+            where="model",
+            fix="leave it out, or say length=long or short",
+        )
     reader, counts = RowReader(source, columns=columns), Counter[str]()
     kept: list[tuple[Row, Mapping[str, Any]]] = []
     has_gap = min_gap is not None or max_gap is not None

@@ -1,6 +1,7 @@
 """The references of a run: each model opened once, what it says stored, the model dropped."""
 
 import gc
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,11 +53,13 @@ class RowSet:
         examples: in the policy's tokens.
         source: where they were read, to be read again by another tokenizer.
         name: what they are called beside the main rows; "".
+        skips_bad: malformed rows of the source were written out, and are passed over again.
     """
 
     examples: Sequence[Example]
     source: Any
     name: str = ""
+    skips_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ class ReferencePass:
             tokenizer=own,
             max_length=max_positions(model_config, own),
         )
-        found = reader.read(rows.source, Needs(), self.progress).examples
+        aside = os.devnull if rows.skips_bad else None  # they have been written out and counted
+        found = reader.read(rows.source, Needs(), self.progress, skip_bad=aside).examples
         return same_rows(rows.examples, found, repr(reference))
 
     # ------------------------------------------------------------------ models

@@ -70,11 +70,21 @@ class RunReferences:
         found = moving_of(self.material.reference)
         return None if found is None else found[0]
 
+    @property
+    def _own_rows(self) -> RowSet:
+        """The run's rows; what was malformed has been written out, or there would be no rows."""
+        material = self.material
+        return RowSet(
+            material.examples,
+            sources_of(self.config),
+            skips_bad=material.summary.malformed.count > 0,
+        )
+
     def _sets(self, number: int) -> list[RowSet]:
         """Rows on which a reference is read: held-out ones, the run's where it is needed."""
         material, found = self.material, []
         if material.objective.needs.reference != "none" and number != self._moves:
-            found.append(RowSet(material.examples, sources_of(self.config)))
+            found.append(self._own_rows)
         if material.held:
             found.append(RowSet(material.held, self.config.evaluation.data, ", held out"))
         return found
@@ -109,9 +119,10 @@ class RunReferences:
                     )
                 if self._needs_alone(number):
                     alone = Unconditional(model_of(reference))
-                    rows = [RowSet(self.material.examples, sources_of(self.config))]
                     name = f"{self._name(number)}, no prompt"
-                    self._said[number, "alone"] = self.passes.of_other(alone, rows, name)
+                    self._said[number, "alone"] = self.passes.of_other(
+                        alone, [self._own_rows], name
+                    )
 
     def _needs_alone(self, number: int) -> bool:
         return self.material.objective.needs.unconditional_reference and number == 0
