@@ -185,6 +185,38 @@ def test_runs_that_share_no_prompt_are_refused_and_some_in_common_are_told(
     assert found.frontier is None  # there are no scores
 
 
+def test_another_baseline_is_never_called_the_start(world_runs, tmp_path):
+    asking = Asking("world", number=4, max_new_tokens=8, score="world()")
+    runs = [tmp_path / "one", tmp_path / "other"]
+    rows = [{"prompt": one.text, "response": "Hm."} for one in prompts("test")[:4]]
+    file = tmp_path / "baseline.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for run, name in zip(runs, ("dpo", "sampo"), strict=True):
+        copy(world_runs[name], run)
+        respond(OpenRun(run), asking, str(file), SILENT)
+    found = compare(runs, output=tmp_path / "page.html")
+    assert "win_rate" not in {measure.key for measure in found.measures}
+    assert any("another baseline" in note for note in found.notes)
+    found = compare(runs, asking=asking, output=tmp_path / "page.html")
+    assert "win_rate" in {measure.key for measure in found.measures}
+
+
+def test_rows_that_changed_or_were_not_all_scored_are_scored_again(
+    world_runs, world_rows, tmp_path
+):
+    runs, file = [tmp_path / "one", tmp_path / "other"], tmp_path / "held.jsonl"
+    lines = (world_rows / "held.jsonl").read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:5]))
+    for run, name in zip(runs, ("dpo", "sampo"), strict=True):
+        copy(world_runs[name], run)
+        evaluate(run, str(file), rows=2)
+    compare(runs, data=str(file), output=tmp_path / "page.html")
+    assert [len(read_pairs(run)) for run in runs] == [5, 5]
+    file.write_text("".join(lines[:7]))
+    compare(runs, data=str(file), output=tmp_path / "page.html")
+    assert [len(read_pairs(run)) for run in runs] == [7, 7]
+
+
 def test_what_cannot_be_compared_is_said(world_runs, tmp_path):
     run = world_runs["averaged"]
     with pytest.raises(ConfigError, match="nothing to compare"):
@@ -203,6 +235,8 @@ def test_what_cannot_be_compared_is_said(world_runs, tmp_path):
 def test_an_option_without_effect_is_an_error(world_runs, idle):
     with pytest.raises(ConfigError):
         evaluate(world_runs["dpo"], asking=None, **idle)
+    with pytest.raises(ConfigError, match="rows"):
+        evaluate(world_runs["dpo"], asking=WORLD, rows=3)
 
 
 def test_damaged_rows_of_an_evaluation_are_named(world_runs, tmp_path):

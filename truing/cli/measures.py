@@ -118,6 +118,7 @@ def compare(
     """Set runs beside each other: numbers, significance, frontier, curves and samples on a page."""
     from truing.cli.show_measures import show_comparison, show_judgements
 
+    asking = _asking(prompts, number, responses, max_new_tokens, seed, score)
     if judgements is not None:
         if runs or data or prompts or output:
             raise typer.BadParameter("takes --baseline only", param_hint="--judgements")
@@ -125,7 +126,6 @@ def compare(
         return
     if baseline is not None:
         raise typer.BadParameter("has no effect without --judgements", param_hint="--baseline")
-    asking = _asking(prompts, number, responses, max_new_tokens, seed, score)
     options = {"data": data, "asking": asking, "output": output or Path("compare.html")}
     show_comparison(runs or [], options, as_json=as_json)
 

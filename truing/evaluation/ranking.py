@@ -9,6 +9,7 @@ arXiv:2403.04132, section 4 (the regression, robust errors).
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,15 +125,18 @@ def bradley_terry(table: Judgements, anchor: str | None = None) -> Ranking:
 
 def _fitted(table: Judgements, rows: Array, free: list[int], *, has_place: bool) -> Any:
     import statsmodels.api as sm
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     columns = [(table.first == i).astype(float) - (table.second == i) for i in free]
     columns += [np.ones(len(table))] if has_place else []
     design = np.stack(columns, axis=1)[rows]
     prompts = np.unique(table.prompt[rows], return_inverse=True)[1]
     model: Any = sm.GLM(table.preference[rows], design, family=sm.families.Binomial())
-    if len(np.unique(prompts)) < 2:
-        return model.fit()
-    return model.fit(cov_type="cluster", cov_kwds={"groups": prompts})
+    clustered = {"cov_type": "cluster", "cov_kwds": {"groups": prompts}}
+    with warnings.catch_warnings():
+        # Models that won and lost are never separated; where all tie, the fit is perfect.
+        warnings.simplefilter("ignore", PerfectSeparationWarning)
+        return model.fit(**(clustered if len(np.unique(prompts)) > 1 else {}))
 
 
 def _both_places(table: Judgements, rows: Array) -> bool:

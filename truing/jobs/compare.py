@@ -73,7 +73,7 @@ def compare(
     tables: list[Table] = []
     if pairs:
         tables.append(pair_measures(names, pairs))
-    starts = [read_generated(folder, START) for folder in folders]
+    starts = _starts(names, folders, notes)
     start = _one_start(starts, said)
     if said:
         tables.append(reply_measures(names, said, start))
@@ -126,17 +126,18 @@ def _bring_up_to_date(
     """Evaluate a run where what lies in its folder is not what is asked for."""
     opened: OpenRun | None = None
     if data is not None:
-        there = read_pairs(folder)
-        if there is None or there.source != data:
-            opened = OpenRun(folder)
+        there, opened = read_pairs(folder), OpenRun(folder)
+        if there is None or there.marks != opened.marks_of(data, None):
             numbers, pairs = held_out_numbers(opened, data, None, progress)
             if pairs is not None:
                 write_pairs(folder, pairs)
             update_numbers(folder, numbers)
     if asking is not None:
-        found = read_generated(folder, GENERATIONS)
         opened = opened or OpenRun(folder)
-        if found is None or found.settings != opened.settings_of(asking):
+        wanted = opened.settings_of(asking)
+        files = [read_generated(folder, name) for name in (GENERATIONS, START)]
+        # `truing evaluate --baseline` leaves another's responses where the start's would lie.
+        if [one and one.settings for one in files] != [wanted, {**wanted, "baseline": None}]:
             respond(opened, asking, None, progress)
 
 
@@ -192,12 +193,28 @@ def _shared_replies(
     most = max(map(len, places))
     if len(common) < most:
         notes.append(f"prompts: the runs share {len(common)} of up to {most} responses")
-    asked = [{k: v for k, v in each.settings.items() if k != "weights"} for each in known]
+    marks = {"weights", "content"}
+    asked = [{k: v for k, v in each.settings.items() if k not in marks} for each in known]
     differ = [key for key in asked[0] if any(one.get(key) != asked[0][key] for one in asked)]
     if set(differ) - {"prompts", "number"}:
         notes.append(f"the responses were drawn with different settings: {', '.join(differ)}")
     keys = [key for key in known[0].keys if any(place[0] == key for place in common)]
     return [each.only(common).at(keys) for each in known]
+
+
+def _starts(
+    names: Sequence[str], folders: Sequence[Path], notes: list[str]
+) -> list[Generated | None]:
+    """The responses of each run's start; None where there are none, or another baseline's."""
+    found = [read_generated(folder, START) for folder in folders]
+    given = [None if one is None else one.settings.get("baseline") for one in found]
+    others = [name for name, baseline in zip(names, given, strict=True) if baseline is not None]
+    if others:
+        notes.append(
+            f"{', '.join(others)} was evaluated against another baseline than its start, so "
+            "there are no win rates against the start: give --prompts"
+        )
+    return [None if name in others else one for name, one in zip(names, found, strict=True)]
 
 
 def _one_start(starts: Sequence[Generated | None], said: Sequence[Generated]) -> Generated | None:

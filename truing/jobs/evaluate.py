@@ -59,10 +59,11 @@ def evaluate(
         raise ConfigError(
             "there are no held-out rows to score", where=str(run), fix="give --data HELD-OUT.jsonl"
         )
-    if source is None and rows is not None:
+    reads_rows = source is not None and (data is not None or (asking is None and not tasks))
+    if rows is not None and not reads_rows:
         raise ConfigError("`rows` has no effect without rows", where=str(run), fix="give --data")
     found: dict[str, Any] = {"run": str(run)}
-    if source is not None and (data is not None or (asking is None and not tasks)):
+    if source is not None and reads_rows:
         numbers, pairs = held_out_numbers(opened, source, rows, progress)
         if pairs is not None:
             write_pairs(run, pairs)

@@ -151,6 +151,8 @@ class ScoredPairs:
     margin: np.ndarray | None
     policy_gap: np.ndarray
     length_difference: np.ndarray
+    marks: str = ""
+    """Of weights and rows; equal marks, equal numbers."""
 
     def __len__(self) -> int:
         """P."""
@@ -167,6 +169,7 @@ class ScoredPairs:
             None if self.margin is None else self.margin[rows],
             self.policy_gap[rows],
             self.length_difference[rows],
+            self.marks,
         )
 
 
@@ -174,7 +177,7 @@ def write_pairs(run: Path, pairs: ScoredPairs) -> None:
     """A line a pair."""
     place = run / FOLDER
     place.mkdir(exist_ok=True)
-    lines = [json.dumps({"source": pairs.source})]
+    lines = [json.dumps({"source": pairs.source, "marks": pairs.marks})]
     for i, key in enumerate(pairs.key):
         line = {
             "key": key,
@@ -206,6 +209,7 @@ def read_pairs(run: Path) -> ScoredPairs | None:
             margin=None if None in margins else np.array(margins, dtype=float),
             policy_gap=np.array([line["policy_gap"] for line in lines], dtype=float),
             length_difference=np.array([line["length_difference"] for line in lines]),
+            marks=head.get("marks", ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise RowError(

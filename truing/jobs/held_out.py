@@ -49,7 +49,7 @@ def held_out_numbers(
         table = scorer.table(policy, known, progress)
     numbers: dict[str, Any] = {"data": source, **evaluate_pairs(table).to_json()}
     numbers |= _of_sets(opened, examples, values, engine, progress)
-    return numbers, _scored(source, examples, table)
+    return numbers, _scored(source, examples, table, opened.marks_of(source, rows))
 
 
 def _of_texts(opened: OpenRun, examples: list[Example], progress: Progress) -> Mapping[str, Any]:
@@ -62,7 +62,7 @@ def _of_texts(opened: OpenRun, examples: list[Example], progress: Progress) -> M
         return text_numbers(opened.policy, engine, Rows(examples, [before]), progress)
 
 
-def _scored(source: str, examples: list[Example], table: PairTable) -> ScoredPairs:
+def _scored(source: str, examples: list[Example], table: PairTable, marks: str) -> ScoredPairs:
     """A line a pair, named by the row's content and the pair's number within it."""
     keys = [f"{row.row_id:x}:{pair}" for row in examples for pair in range(len(row.pairs))]
     margin = None
@@ -76,6 +76,7 @@ def _scored(source: str, examples: list[Example], table: PairTable) -> ScoredPai
         margin,
         table.logp_chosen - table.logp_rejected,
         table.length_chosen - table.length_rejected,
+        marks,
     )
 
 

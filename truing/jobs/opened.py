@@ -11,11 +11,13 @@ from truing.data import Example
 from truing.engine import Engine, choose_engine
 from truing.engine.models import Numerics, choose_numerics
 from truing.errors import ResumeError
-from truing.jobs.asking import Asking
+from truing.jobs.asking import WORLD, Asking
 from truing.jobs.material import Reader, reader_of
 from truing.jobs.policy import autocast, load_start, load_trained
 from truing.jobs.reference_pass import ReferencePass
+from truing.jobs.scores import score_key
 from truing.objectives import Objective
+from truing.pairs.existing import content_key
 from truing.recipes import parse
 from truing.references.policies import (
     OtherModel,
@@ -85,9 +87,19 @@ class OpenRun:
 
     def settings_of(self, asking: Asking) -> dict[str, Any]:
         """What the responses to this depend on; equal settings, equal responses."""
+        content = "" if asking.prompts == WORLD else content_key(asking.prompts)
+        score = "" if asking.score is None else score_key(asking.score)
+        marks = {"weights": self._weights, "content": f"{content} {score}".strip()}
+        return {**asking.settings(), **marks}
+
+    def marks_of(self, source: str, rows: int | None) -> str:
+        """What the numbers of held-out rows depend on; equal marks, equal numbers."""
+        return f"{self._weights} {content_key(source)} {rows or 'all'}"
+
+    @property
+    def _weights(self) -> str:
         weights = [path.stat() for path in sorted(self.run.glob("*.safetensors"))]
-        marks = [f"{one.st_size}:{one.st_mtime_ns}" for one in weights]
-        return {**asking.settings(), "weights": " ".join(marks)}
+        return " ".join(f"{one.st_size}:{one.st_mtime_ns}" for one in weights)
 
     def in_numbers(self) -> AbstractContextManager[Any]:
         """A block that computes in the run's numbers."""

@@ -16,6 +16,11 @@ Score = Callable[[Sequence[Asked]], list[float]]
 LENGTH = "length()"
 
 
+def score_key(expression: str) -> str:
+    """Everything that a score depends on beside the text: its knobs, files and weights."""
+    return expression if expression == LENGTH else parse_scorer(expression).key()
+
+
 def score_of(expression: str) -> Score:
     """The score that an expression stands for; "length()" is the rule “the longer one wins”.
 
