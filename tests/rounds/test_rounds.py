@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -248,3 +249,9 @@ def test_a_killed_loop_goes_on_at_its_step_to_the_same_weights(tmp_path, moment,
     exec(compile(SCRIPT, "calm", "exec"), {})
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "calm"))
     assert [path.stat().st_mtime_ns for path in before] == times
+
+
+def test_a_held_out_response_without_a_score_counts_as_the_worst():
+    from truing.jobs.round_measures import _known
+
+    assert _known((math.nan, 2.0, -1.0)).tolist() == [-1.0, 2.0, -1.0]

@@ -145,6 +145,11 @@ def ask(
     limit = getattr(model.config, "max_position_embeddings", None)
     longest = max(len(prompt.ids) for prompt in prompts)
     new = asking.max_new_tokens if limit is None else min(asking.max_new_tokens, limit - longest)
+    if new < asking.max_new_tokens:
+        progress.note(
+            f"responses are cut at {max(1, new)} tokens: the longest prompt has {longest}, and the "
+            f"model reads {limit}"
+        )
     return sample(
         model,
         tokenizer,
@@ -173,9 +178,9 @@ def log_ratios(
         for prompt, group in zip(prompts, responses, strict=True)
     ]
     widest = max(
-        len(row.prompt) * len(row.responses) + sum(map(len, row.responses)) for row in rows
+        len(row.responses) * (len(row.prompt) + max(map(len, row.responses))) for row in rows
     )
-    engine = PaddedEngine(max(_TOKENS, 2 * widest))
+    engine = PaddedEngine(max(_TOKENS, widest))
     ours = fill(policy, rows, engine, progress, "distance: policy")
     theirs = fill(reference, rows, engine, progress, "distance: reference")
     found: list[np.ndarray] = []

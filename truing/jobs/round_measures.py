@@ -12,20 +12,18 @@ import torch
 
 from truing.config import Measure, RunConfig
 from truing.core.progress import SILENT, Progress
-from truing.engine import PaddedEngine
 from truing.engine.adapters import load_merged
 from truing.engine.models import load_tokenizer
 from truing.evaluation.generations import Generations, LogRatios, evaluate_generations
+from truing.jobs.asking import AskedPrompt, log_ratios
 from truing.pairs import Prompts, read_prompts
-from truing.references.fill import fill
-from truing.responses import Sampling, sample
+from truing.responses import Response, Sampling, sample
 from truing.responses.groups import Group, Said
 from truing.responses.parse import parse_scorer
 from truing.responses.samplers import prompt_ids
 from truing.training import folder
 
 MEASURED = "measured.json"
-_TOKENS = 16_384
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,6 @@ class Heard:
             tuple(values["scores"]),
             None if ratios is None else tuple(ratios),
         )
-
-
-@dataclass(frozen=True)
-class _TokenRow:
-    prompt: np.ndarray
-    responses: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -124,27 +116,21 @@ class RoundMeasure:
             for prompt, group in zip(self.prompts.asked, groups, strict=True)
         ]
         flat = [one for group in groups for one in group]
-        rows = [
-            _TokenRow(
-                np.array(prompt, dtype=np.int32),
-                tuple(np.array(one.tokens, dtype=np.int32) for one in group),
-            )
-            for prompt, group in zip(ids, groups, strict=True)
-        ]
         return Heard(
             tuple(one.text for one in flat),
             tuple(one.tokens for one in flat),
             tuple(one.finished for one in flat),
             tuple(score for verdict in scorer(asked) for score in verdict.scores),
-            None if policy == self.start else tuple(self._log_ratios(model, rows)),
+            None if policy == self.start else tuple(self._log_ratios(model, ids, groups)),
         )
 
-    def _log_ratios(self, model: Any, rows: Sequence[_TokenRow]) -> Sequence[float]:
+    def _log_ratios(
+        self, model: Any, ids: Sequence[Sequence[int]], groups: Sequence[Sequence[Response]]
+    ) -> Sequence[float]:
         start: Any = load_merged(self.start, torch.float32)
         start.to(model.device)
-        engine = PaddedEngine(_TOKENS)
-        ours, theirs = (np.concatenate(fill(one, rows, engine, SILENT)) for one in (model, start))
-        return (ours - theirs).tolist()
+        prompts = [AskedPrompt("", tuple(one)) for one in ids]
+        return np.concatenate(log_ratios(model, start, prompts, groups, SILENT)).tolist()
 
     def numbers(self, now: Heard, before: Heard, start: Heard) -> dict[str, Any]:
         """Score, win rate, length and KL against the start, with intervals; the step alone too.
@@ -170,7 +156,7 @@ class RoundMeasure:
         return Generations(
             length=np.array([len(one) for one in heard.ids]),
             cut=~np.array(heard.finished),
-            score=np.nan_to_num(np.array(heard.scores), nan=min(heard.scores)),
+            score=_known(heard.scores),
             prompt=np.repeat(np.arange(len(self.prompts.asked)), self.measure.responses),
         )
 
@@ -191,3 +177,10 @@ class RoundMeasure:
                 self.prompts.asked, range(0, len(end.texts), step), strict=True
             )
         ]
+
+
+def _known(scores: Sequence[float]) -> np.ndarray:
+    """A response that could not be scored counts as the worst one that was."""
+    values = np.array(scores, dtype=float)
+    known = values[np.isfinite(values)]
+    return np.where(np.isfinite(values), values, known.min() if len(known) else np.nan)
