@@ -6,9 +6,10 @@ import pytest
 from pyarrow import parquet
 
 from truing.data import read_rows
-from truing.errors import ConfigError, RowError
+from truing.errors import ConfigError, KnobError, RowError
 from truing.jobs.pairs import build_pairs
 from truing.jobs.pairs_shown import pairs_stats, show_pairs
+from truing.pairs import read_prompts
 from truing.world import score
 
 SAMPLER = "generate(num_responses=3, max_new_tokens=40)"
@@ -306,3 +307,9 @@ def test_without_vllm_there_is_a_word(tmp_path, start):
     except ImportError:
         with pytest.raises(ConfigError, match="vLLM is not installed"):
             again(tmp_path / "out", start, sampler="vllm()")
+
+
+@pytest.mark.parametrize("skip", [-1, 100_000])
+def test_an_expression_that_names_no_prompt_is_refused(skip):
+    with pytest.raises((RowError, KnobError)):
+        read_prompts(f"world(rows=3, skip={skip})")

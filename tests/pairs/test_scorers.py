@@ -144,6 +144,10 @@ def test_scores_are_put_on_one_scale_within_a_prompt(lexicon, group, how, wanted
 
 def test_equal_scores_have_a_scale_too(lexicon, group):
     assert scored(f"normalised({lexicon})", group("x", "y"))[0].scores == (0.0, 0.0)
+    # Of three times 0.7 the mean is one rounding away.
+    mixed = f"normalised(0.1*{lexicon} + 0.7*python(call='operator:eq'))"
+    same = Group(Asked("x"), (Said("x"), Said("x"), Said("x")))
+    assert scored(mixed, same)[0].scores == (0.0, 0.0, 0.0)
 
 
 def test_what_has_no_score_does_not_disturb_the_scale(module, group):
@@ -219,3 +223,23 @@ def test_prompts_of_conversations_have_their_words(lexicon):
     assert Asked(turns).text == "How?\nSo.\nAnd?"
     stored = Asked(turns).stored()
     assert Asked.of_stored(stored, is_conversation=True, tools="") == Asked(turns)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("schön\t2\n".encode("latin-1"), "UTF-8"),
+        (b"token,valence\n", "knows no word"),
+        (b"word\tvalence\ngood\tnan\n", "no token with a number"),
+    ],
+)
+def test_a_lexicon_that_would_score_nothing_is_refused(tmp_path, content, message):
+    path = tmp_path / "words.tsv"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        parse_scorer(f"lexicon(path='{path}')").opened()
+
+
+def test_a_function_without_a_file_of_its_own_has_a_key():
+    assert "operator:eq" in parse_scorer("python(call='operator:eq')").key()
+    assert "math:sin" in parse_scorer("python(call='math:sin')").key()

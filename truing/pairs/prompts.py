@@ -13,7 +13,7 @@ from truing.data.cells import Cells
 from truing.data.files import Record
 from truing.data.sources import open_sources
 from truing.data.where import CellError, Fault, refusal
-from truing.errors import RowError
+from truing.errors import KnobError, RowError
 from truing.responses.groups import Asked
 from truing.world import prompts as world_prompts
 
@@ -66,10 +66,16 @@ class WorldPrompts(Called):
     rows: Count | None = None
     skip: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.skip < 0:
+            raise KnobError("skip is below 0", where=repr(self), fix="give 0 or more")
+
     def read(self) -> Prompts:
         """All of them."""
         end = None if self.rows is None else self.skip + self.rows
-        return Prompts(tuple(Asked(one.text) for one in world_prompts(self.split)[self.skip : end]))
+        asked = tuple(Asked(one.text) for one in world_prompts(self.split)[self.skip : end])
+        return distinct(dict.fromkeys(asked), len(asked), repr(self))
 
 
 _SOURCES: Mapping[str, Callable[..., Any]] = MappingProxyType({"world": WorldPrompts})

@@ -34,7 +34,11 @@ class Python(Scorer):
 
     def key(self) -> str:
         """See `Scorer`; with the content of the function's file."""
-        source = getsourcefile(self._function())
+        function = self._function()
+        try:
+            source = getsourcefile(function)
+        except TypeError:  # made in C, or an object that is called: it has no file
+            source = None
         content = Path(source).read_bytes() if source else b""
         return f"{self!r} {sha256(content).hexdigest()[:16]}"
 

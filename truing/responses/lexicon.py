@@ -1,6 +1,7 @@
 """A score from a table of words: the mean valence of those that a response says."""
 
 import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,11 +82,18 @@ def _bytes(path: str) -> bytes:
 
 
 def _read(path: str) -> dict[str, float]:
-    lines = _bytes(path).decode("utf-8").splitlines()
+    try:
+        lines = _bytes(path).decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            "is no text in UTF-8", where=f"lexicon(path={path!r})", fix="write it in UTF-8"
+        ) from error
     valences: dict[str, float] = {}
     for number, cells in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)):
         try:
-            valences[cells[0].lower()] = float(cells[1])
+            if not cells:
+                continue
+            valences[cells[0].lower()] = _finite(cells[1])
         except (ValueError, IndexError) as error:
             if number:
                 raise ConfigError(
@@ -93,4 +101,17 @@ def _read(path: str) -> dict[str, float]:
                     where=f"{path} line {number + 1}",
                     fix="mend the table",
                 ) from error
+    if not valences:
+        raise ConfigError(
+            "knows no word, so every response would score 0",
+            where=f"lexicon(path={path!r})",
+            fix="give a table with tabs: token, valence",
+        )
     return valences
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value

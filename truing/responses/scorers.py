@@ -187,8 +187,9 @@ def _range(scores: Float[np.ndarray, "K"]) -> Float[np.ndarray, "K"]:
 
 
 def _z(scores: Float[np.ndarray, "K"]) -> Float[np.ndarray, "K"]:
-    spread = scores.std()
-    return np.zeros_like(scores) if spread == 0 else (scores - scores.mean()) / spread
+    # Equal scores may have a spread of one rounding, which would make them all -1 or 1.
+    width = np.ptp(scores)
+    return np.zeros_like(scores) if width == 0 else (scores - scores.mean()) / scores.std()
 
 
 _SCALES = {"z": _z, "rank": _rank, "range": _range}
