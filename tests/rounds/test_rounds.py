@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from truing import train
 from truing.data import read_rows
-from truing.errors import StoppedError
+from truing.errors import StoppedError, TruingError
 from truing.jobs.train import resume
 
 
@@ -255,3 +255,27 @@ def test_a_held_out_response_without_a_score_counts_as_the_worst():
     from truing.jobs.round_measures import _known
 
     assert _known((math.nan, 2.0, -1.0)).tolist() == [-1.0, 2.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"select": "best()"},
+        {"sampler": "generated()"},
+        {"scorer": "lexicon(path='nowhere.tsv')"},
+        {"measure": {"prompts": "nowhere.jsonl"}},
+        {"measure": {"prompts": "world(split='test', rows=2)", "scorer": "wrld()"}},
+    ],
+)
+def test_what_a_later_step_cannot_read_is_refused_before_the_first(tmp_path, wrong):
+    from truing.world import model_folder
+
+    rounds = {"count": 1, "pairs": "resampled", "prompts": "world(rows=2)", "scorer": "world()"}
+    with pytest.raises(TruingError):
+        train(
+            model=str(model_folder()),
+            objective="dpo()",
+            output=str(tmp_path / "run"),
+            rounds={**rounds, **wrong},
+        )
+    assert not (tmp_path / "run").exists()

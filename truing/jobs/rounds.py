@@ -25,8 +25,10 @@ from truing.jobs.pairs import build_pairs
 from truing.jobs.round_measures import Heard, RoundMeasure
 from truing.jobs.round_parts import write_part
 from truing.jobs.train import TrainResult
+from truing.pairs import parse_selector, read_prompts
 from truing.report import write_report
 from truing.responses.identity import model_place
+from truing.responses.parse import parse_sampler, parse_scorer
 from truing.training import folder
 from truing.training.rounds import Extrapolate, Frozen, parse_round_reference
 from truing.training.trainer import MOMENTS
@@ -35,6 +37,27 @@ from truing.training.weights import extrapolate
 ROUNDS, TABLE = "rounds", "rounds.jsonl"
 Once = Callable[[RunConfig, Mapping[str, Any]], TrainResult]
 """Trains one configuration to its end, or goes on with it."""
+
+
+def check_rounds(rounds: Rounds) -> None:
+    """Read all that a round will need, before a folder is made and an hour is spent.
+
+    Raises:
+        KnobError: a sampler, scorer or selector that is none.
+        ConfigError: a scorer whose file is not there.
+        RowError: prompts that cannot be read.
+    """
+    measure = rounds.measure
+    if rounds.sampler is not None:
+        parse_sampler(rounds.sampler)
+    if rounds.select is not None:
+        parse_selector(rounds.select)
+    for scorer in (rounds.scorer, None if measure is None else measure.scorer):
+        if scorer is not None:
+            parse_scorer(scorer).key()
+    for prompts in (rounds.prompts, None if measure is None else measure.prompts):
+        if prompts is not None:
+            read_prompts(prompts)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,9 @@ def _begin(config: RunConfig, options: Mapping[str, Any], progress: Progress) ->
             "rounds run in one process", where="rounds", fix="start truing train without torchrun"
         )
     if config.rounds is not None:
+        from truing.jobs.rounds import check_rounds
+
+        check_rounds(config.rounds)
         output.mkdir(parents=True, exist_ok=True)
         text = dump_config(config, made_with(config.data_paths, options))
         folder.write_atomically(output / folder.CONFIG, text)
