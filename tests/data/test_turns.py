@@ -134,6 +134,14 @@ def test_the_end_token_in_the_words_of_a_turn_does_not_end_it(tokenizer):
     assert learned(k, row)[0] == "It<|im_end|> is 4.<|im_end|>"
 
 
+@pytest.mark.parametrize("turns", ["all", "last"])
+def test_the_end_of_a_turn_is_no_end_token_inside_a_response(tokenizer, turns):
+    k = with_template(tokenizer("smollm2-chatml"), CHATML)
+    assert tokenised(k, ROW, turns).num_ends_inside == 0
+    odd = ROW | {"chosen": chat("It is<|im_end|> 4.", "Sure?", "Yes.")}
+    assert tokenised(k, odd, turns).num_ends_inside == (turns == "all")
+
+
 def test_a_template_may_mark_itself_what_is_generated(tokenizer):
     k = with_template(tokenizer("smollm2-chatml"), MARKED)
     assert learned(k, ROW) == ["It is 4.<|im_end|>", "Yes, I am.<|im_end|>"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from truing import train
+from truing import evaluate, train
 
 
 def chat(*texts):
@@ -60,3 +60,23 @@ def test_the_last_turn_alone_is_another_loss(losses):
     last, shorter = losses("last", objective="sft()", loss_turns="last")
     assert every[0] != pytest.approx(last[0], rel=1e-3)
     assert shorter["context_tokens"] > summary["context_tokens"]
+
+
+def test_sets_of_responses_are_ranked_by_what_the_assistant_says(losses, tmp_path):
+    # The more the assistant says, the less the user does, and the higher the score.
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"Tell me of {number} dogs."}],
+            "responses": [
+                chat("Once.", "Go on, go on and on, please do, I want to hear it all.", "No."),
+                chat("Once there was a dog.", "Go on, please do, I want it.", "It sat."),
+                chat("Once there was a dog and a cat.", "Go on.", "It sat with the cat."),
+            ],
+            "scores": [1, 2, 3],
+        }
+        for number in range(4)
+    ]
+    held = tmp_path / "sets.jsonl"
+    held.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    losses("run", objective="dpo()")
+    assert evaluate(tmp_path / "run", str(held))["length_rank_correlation"] == 1

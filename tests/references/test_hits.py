@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from truing.errors import ConfigError
 from truing.jobs.references import compute
 
 
@@ -103,3 +104,8 @@ def test_a_torch_of_another_minor_version_misses(source):
 
     assert replace(source.key, torch="2.99").name != source.key.name
     assert replace(source.key, quantisation="nf4").name != source.key.name
+
+
+def test_an_objective_without_reference_has_nothing_to_compute(keys):
+    with pytest.raises(ConfigError, match="reads no reference"):
+        compute(**keys | {"objective": "simpo()"})

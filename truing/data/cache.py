@@ -13,7 +13,7 @@ from truing.data.rows import Row, spoken
 # Below so many characters of text a batch is tokenised faster than a file is found.
 _WORTHWHILE = 500_000
 # What changes the ids for equal texts; part of the key.
-_FORMAT = b"truing tokens 2"
+_FORMAT = b"truing tokens 3"
 
 
 def cache_folder() -> Path:

@@ -35,7 +35,7 @@ class TokenisedRow:
         responses: ids of each, the end token included.
         moved: tokens of the prompt alone that became part of the responses.
         end_was_put_first: the prompt had no token and the tokenizer no begin token.
-        num_ends_inside: responses with an end token before their last one.
+        num_ends_inside: responses with a learned token right behind an end token that is learned.
         learned: one mask a response, true on the tokens that carry loss; None: all do.
     """
 
@@ -173,9 +173,14 @@ class Tokeniser:
             for spans, text, whole in zip(item.learned, item.wholes, wholes, strict=True)
         )
         if all(mask.any() for mask in masks):
-            return replace(found, learned=masks)
+            inside = sum(map(self._goes_on, found.responses, masks))
+            return replace(found, learned=masks, num_ends_inside=inside)
         what = "no token of the response is the assistant's"
         return Fault(row.where, what, "give a response in which the assistant says something")
+
+    def _goes_on(self, response: Ids, mask: Mask) -> bool:
+        """Whether the loss goes on behind an end token; where a turn ends, it does not."""
+        return bool(((response[:-1] == self._end) & mask[:-1] & mask[1:]).any())
 
     def _with_begin(self, begin: list[int], ids: list[int]) -> list[int]:
         return ids if not begin or ids[: len(begin)] == begin else begin + ids

@@ -19,6 +19,7 @@ from truing.jobs.scoring import Scorer
 from truing.jobs.texts import text_numbers
 from truing.references.fill import fill
 from truing.references.join import Rows
+from truing.references.texts import response_sums
 
 
 def held_out_numbers(
@@ -42,13 +43,12 @@ def held_out_numbers(
         RowSet(examples, source),
         progress,
     )
-    values = [tokens for tokens in known.references if tokens is not None]
     policy, engine = opened.policy, opened.engine_for(opened.policy, examples)
     scorer = Scorer(opened.objective, engine, Wanted(opened.objective.needs.prompt))
     with opened.in_numbers():
         table = scorer.table(policy, known, progress)
     numbers: dict[str, Any] = {"data": source, **evaluate_pairs(table).to_json()}
-    numbers |= _of_sets(opened, examples, values, engine, progress)
+    numbers |= _of_sets(opened, known, engine, progress)
     return numbers, _scored(source, examples, table, opened.marks_of(source, rows))
 
 
@@ -80,43 +80,39 @@ def _scored(source: str, examples: list[Example], table: PairTable, marks: str) 
     )
 
 
-def _of_sets(
-    opened: OpenRun,
-    examples: list[Example],
-    values: Sequence[Sequence[np.ndarray]],
-    engine: Engine,
-    progress: Progress,
-) -> dict[str, Any]:
+def _of_sets(opened: OpenRun, known: Rows, engine: Engine, progress: Progress) -> dict[str, Any]:
     """Rank correlation with the scores, over sets of three responses and more; else nothing.
 
     `rank_correlation` is of the log-ratio to the (first) reference, `policy_rank_correlation` of
-    log p alone, each summed, and `..._per_token` of its mean over tokens.
+    log p alone, each summed over the tokens that carry loss, and `..._per_token` of its mean.
     """
+    examples = known.examples
     at = [i for i, row in enumerate(examples) if row.scores and len(row.responses) > 2]
     if not at:
         return {}
-    sets = [examples[i] for i in at]
+    sets = known.at(at)
     with opened.in_numbers():
-        logps = fill(opened.policy, sets, engine, progress, "sets of responses")
-    scores = np.array([score for row in sets for score in row.scores or ()])
-    prompt = np.array([i for i, row in enumerate(sets) for _ in row.responses])
-    lengths = np.array([len(response) for row in sets for response in row.responses])
-    measures = {"policy_rank_correlation": _sums(sets, logps)}
-    if values:
-        against = [values[0][i] for i in at]
-        measures["rank_correlation"] = measures["policy_rank_correlation"] - _sums(sets, against)
+        logps = fill(opened.policy, sets.examples, engine, progress, "sets of responses")
+    scores = np.array([score for row in sets.examples for score in row.scores or ()])
+    prompt = np.array([i for i, row in enumerate(sets.examples) for _ in row.responses])
+    ones = [np.ones(sum(map(len, row.responses))) for row in sets.examples]
+    lengths = np.concatenate(response_sums(ones, sets.examples))
+    policy = np.concatenate(response_sums(logps, sets.examples))
+    measures = {"policy_rank_correlation": policy}
+    against = _first_reference(sets)
+    if against is not None:
+        measures["rank_correlation"] = policy - np.concatenate(against)
     measures |= {f"{name}_per_token": value / lengths for name, value in measures.items()}
-    measures["length_rank_correlation"] = lengths.astype(float)
+    measures["length_rank_correlation"] = lengths
     found: dict[str, Any] = {"sets": len(sets)}
     for name, value in measures.items():
         found |= rank_correlation(value, scores, prompt).to_json(name)
     return found
 
 
-def _sums(rows: list[Example], values: list[np.ndarray]) -> np.ndarray:
-    """Over the tokens of each response."""
-    sums: list[float] = []
-    for row, value in zip(rows, values, strict=True):
-        ends = np.cumsum([len(response) for response in row.responses])[:-1]
-        sums += [float(part.astype(float).sum()) for part in np.split(value, ends)]
-    return np.array(sums)
+def _first_reference(rows: Rows) -> Sequence[np.ndarray] | None:
+    """Its sums, one array a row; None where there is no reference."""
+    if rows.reference_sums:
+        return rows.reference_sums[0]
+    first = rows.references[0] if rows.references else None
+    return None if first is None else response_sums(first, rows.examples)

@@ -127,6 +127,12 @@ def _read(
         budget, few = config.tokens_per_device, material.examples[:8]
         kind = choose_engine(config.engine, model, budget, few, lambda: autocast(numerics)).name
         references.read_start(model, kind)
+    if not (references.filled or references.compared):
+        raise ConfigError(
+            "the objective reads no reference, and there are no held-out rows: nothing is stored",
+            where=config.objective,
+            fix="train it as it is",
+        )
     return references
 
 

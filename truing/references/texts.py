@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from truing.data import Example
+from truing.engine import TokenRow
 from truing.errors import NeedsError
 
 
@@ -46,7 +47,7 @@ def same_rows(rows: Sequence[Example], others: Sequence[Example], reference: str
     return found
 
 
-def response_sums(values: Sequence[np.ndarray], rows: Sequence[Example]) -> list[np.ndarray]:
+def response_sums(values: Sequence[np.ndarray], rows: Sequence[TokenRow]) -> list[np.ndarray]:
     """One sum for each response, (K,) float64 nats a row; tokens that carry no loss left out.
 
     Args:
