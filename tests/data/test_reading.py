@@ -371,3 +371,16 @@ def test_null_fields_that_a_table_puts_into_turns_count_as_not_there(tmp_path):
         found = list(read_rows(data))
         assert [row.id for row in found] == [row.id for row in expected]
         assert found[1].responses[0] == (Message("assistant", "d"),)
+
+
+@pytest.mark.parametrize("tools", ["no JSON", "3", {"name": "look"}])
+def test_tools_that_are_no_list_are_named(make_pair, tools):
+    with pytest.raises(RowError, match="`tools`: is no list of tools"):
+        list(read_rows([make_pair(1, tools=tools)]))
+
+
+def test_tools_as_json_text_are_the_same_tools(make_pair):
+    both = [[{"name": "look"}], '[{"name": "look"}]']
+    one, other = (next(iter(read_rows([make_pair(1, tools=tools)]))) for tools in both)
+    assert one.id == other.id
+    assert next(iter(read_rows([make_pair(1, tools=" ")]))).tools == ""

@@ -1,5 +1,6 @@
 """The layouts that preference data comes in: one table, from the columns of a file to its rows."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,10 +59,22 @@ def _probabilities(values: tuple[float, ...], column: str) -> tuple[float, ...]:
 
 
 def _tools(cells: Cells) -> str:
+    """One JSON list; text is read as JSON, and empty text is none."""
     if not cells.has("tools"):
         return ""
     tools = cells.value("tools")
-    return tools if isinstance(tools, str) else canonical(tools)
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools) if tools.strip() else []
+        except ValueError:
+            tools = None
+    if not isinstance(tools, list):
+        raise CellError(
+            "is no list of tools",
+            column=cells.name("tools"),
+            fix="give a list of descriptions, or such a list as JSON text",
+        )
+    return canonical(tools) if tools else ""
 
 
 def _checked(prompt: Speech, responses: Sequence[Speech], columns: Sequence[str]) -> None:
