@@ -133,3 +133,11 @@ def test_work_is_six_operations_a_weight_and_token_and_fewer_under_adapters():
     assert operations(shape, Work(7, 7)) == 6 * 1000 * 7
     frozen = Shape(1000, 0, 10, 20, 5, 2, 10)
     assert operations(frozen, Work(7, 7)) == 4 * 1000 * 7
+
+
+def test_rounds_that_make_their_pairs_need_no_data_and_are_read(tmp_path):
+    rounds = {"count": 1, "pairs": "resampled", "prompts": "world(rows=2)", "scorer": "world()"}
+    values = {"model": "world()", "objective": "dpo()", "output": str(tmp_path / "run")}
+    assert check({**values, "rounds": rounds}).faults == ()
+    wrong = check({**values, "rounds": {**rounds, "select": "nonsense()"}}).faults
+    assert ["nonsense" in str(fault) for fault in wrong] == [True]

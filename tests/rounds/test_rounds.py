@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from truing import train
+from truing.config import Rounds
 from truing.data import read_rows
 from truing.errors import StoppedError, TruingError
+from truing.jobs.rounds import check_rounds
 from truing.jobs.train import resume
 
 
@@ -209,6 +211,8 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from truing import train
+from truing.config import Rounds
+from truing.jobs.rounds import check_rounds
 from truing.jobs.train import resume
 from truing.world import model_folder
 if sys.argv[1] == "train":
@@ -279,3 +283,8 @@ def test_what_a_later_step_cannot_read_is_refused_before_the_first(tmp_path, wro
             rounds={**rounds, **wrong},
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_rounds_may_take_samples_that_are_there():
+    check_rounds(Rounds(count=1, prompts="world(rows=2)", scorer="given()",
+                        sampler="folder(path='x')"))  # fmt: skip

@@ -14,6 +14,7 @@ from truing.engine.models import load_config
 from truing.errors import ConfigError, ModelError, TruingError
 from truing.jobs.check_cost import Cost, cost_of
 from truing.jobs.material import RunMaterial, gather, reader_of, refuse_unmet
+from truing.jobs.rounds import check_rounds
 from truing.objectives import Objective
 from truing.recipes import parse
 from truing.references.policies import Reference, parse_reference
@@ -97,6 +98,9 @@ def check(values: Mapping[str, Any], *, progress: Progress = SILENT) -> CheckRep
     if "model" not in absent:
         faults.of(lambda: _model(config))
         faults.of(lambda: reader_of(config))
+    rounds = config.rounds
+    if rounds is not None:
+        faults.of(lambda: check_rounds(rounds))
     material = None
     if not absent & {"model", "data"}:
         material = _material(config, objective, faults, progress)
@@ -117,7 +121,10 @@ def _config(values: Mapping[str, Any], faults: _Faults) -> tuple[RunConfig, set[
 
     Keys are taken up one by one, so that a wrong one hides no other.
     """
-    good, left = dict(_REQUIRED), dict(values)
+    rounds = values.get("rounds")
+    makes_pairs = isinstance(rounds, Mapping) and rounds.get("prompts") is not None
+    required = {key: _REQUIRED[key] for key in _REQUIRED if key != "data" or not makes_pairs}
+    good, left = dict(required), dict(values)
     taken = True
     while taken:
         # A key that needs another is taken up once that one is there.
@@ -126,7 +133,7 @@ def _config(values: Mapping[str, Any], faults: _Faults) -> tuple[RunConfig, set[
     for key, value in left.items():
         fault = _fault({**good, key: value})
         faults.found += [] if fault is None else [fault]
-    for key in [key for key in _REQUIRED if key not in values]:
+    for key in [key for key in required if key not in values]:
         faults.found.append(
             ConfigError(f"`{key}` is missing", where="configuration", fix=f"give `{key}`")
         )

@@ -25,7 +25,7 @@ from truing.jobs.pairs import build_pairs
 from truing.jobs.round_measures import Heard, RoundMeasure
 from truing.jobs.round_parts import write_part
 from truing.jobs.train import TrainResult
-from truing.pairs import parse_selector, read_prompts
+from truing.pairs import Folder, parse_selector, read_prompts
 from truing.report import write_report
 from truing.responses.identity import model_place
 from truing.responses.parse import parse_sampler, parse_scorer
@@ -49,7 +49,7 @@ def check_rounds(rounds: Rounds) -> None:
     """
     measure = rounds.measure
     if rounds.sampler is not None:
-        parse_sampler(rounds.sampler)
+        parse_sampler(rounds.sampler, {"folder": Folder})
     if rounds.select is not None:
         parse_selector(rounds.select)
     for scorer in (rounds.scorer, None if measure is None else measure.scorer):
