@@ -206,10 +206,8 @@ def subset(
         )
     reader, counts = RowReader(source, columns=columns), Counter[str]()
     kept: list[tuple[Row, Mapping[str, Any]]] = []
-    has_gap = min_gap is not None or max_gap is not None
-    lower, upper = (-float("inf") if min_gap is None else min_gap), max_gap
     for row in progress.track(reader, total=None, description="reading"):
-        if has_gap and not lower <= _gap(row) <= (float("inf") if upper is None else upper):
+        if not _is_within(row, min_gap, max_gap):
             counts["score gap"] += 1
         else:
             kept.append((row, reader.record))
@@ -222,6 +220,13 @@ def subset(
     kept = _fewer(kept, per_prompt, rows, seed, counts, str(source))
     written = write_records(Path(output), (record for _, record in kept))
     return Written(reader.num_read, {str(output): written}, _known(counts))
+
+
+def _is_within(row: Row, lowest: float | None, highest: float | None) -> bool:
+    if lowest is None and highest is None:
+        return True
+    gap = _gap(row)
+    return (lowest is None or gap >= lowest) and (highest is None or gap <= highest)
 
 
 def _fewer(
