@@ -46,8 +46,8 @@ def on_ray(
         ConfigError: Ray is not installed.
     """
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError(
             "Ray is not installed", where="--workers", fix='pip install "truing[ray]"'
