@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,18 @@ from truing.cli import pairs as pairs_verbs
 from truing.cli import references as reference_verbs
 from truing.cli import world as world_verbs
 from truing.cli.exits import INTERRUPTED, run
+from truing.cli.options import (
+    AsJson,
+    Data,
+    Items,
+    Lora,
+    Model,
+    ObjectiveText,
+    Output,
+    SkipBad,
+    Strict,
+    given,
+)
 
 # Before any library of the hub is imported: no progress bars and no advice of theirs.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -28,8 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
 
 
 def _version(wanted: bool) -> None:
@@ -52,48 +62,27 @@ def _truing(
 
 @app.command()
 def train(
-    items: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RECIPE.yaml] [KEY=VALUE]...",
-            help="A recipe file, then keys that go over it: epochs=3 lora.rank=8.",
-        ),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name of the policy.")] = None,
-    data: Annotated[
-        list[str] | None, typer.Option(help="Preference rows; may be repeated.")
-    ] = None,
-    objective: Annotated[
-        str | None, typer.Option(help='What to train, e.g. "sampo(beta=0.1) + 0.2*sft()".')
-    ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder of the run; new or empty.")] = None,
-    lora: Annotated[
-        bool, typer.Option("--lora", help="Low-rank adapters; else all weights.")
-    ] = False,
+    items: Items = None,
+    model: Model = None,
+    data: Data = None,
+    objective: ObjectiveText = None,
+    output: Output = None,
+    lora: Lora = False,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a stopped run; takes nothing else.")
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A row without signal or over the limit is an error.")
-    ] = False,
-    skip_bad: Annotated[
-        Path | None, typer.Option(help="Write malformed rows to this file and go on.")
-    ] = None,
+    strict: Strict = False,
+    skip_bad: SkipBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Align a model with preferences: rows in, weights and a report out."""
     from truing.cli.show import show_train
 
-    flags: dict[str, Any] = {"model": model, "objective": objective, "output": output}
-    if data:
-        flags["data"] = data if len(data) > 1 else data[0]
-    if lora:
-        flags["lora"] = True
-    given = {key: value for key, value in flags.items() if value is not None}
+    flags = given(data, lora=lora, model=model, objective=objective, output=output)
     if resume is not None:
-        _refuse_beside_resume([*given, *(items or [])], strict=strict, skip_bad=skip_bad)
+        _refuse_beside_resume([*flags, *(items or [])], strict=strict, skip_bad=skip_bad)
     result = show_train(
-        items or [], given, resume=resume, strict=strict, skip_bad=skip_bad, as_json=as_json
+        items or [], flags, resume=resume, strict=strict, skip_bad=skip_bad, as_json=as_json
     )
     if not result.finished:
         raise typer.Exit(INTERRUPTED)

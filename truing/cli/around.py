@@ -1,46 +1,33 @@
 """Verbs before and after training: the supervised start, talking to a run, giving it away."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from truing.cli.exits import INTERRUPTED
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
-Items = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[RECIPE.yaml] [KEY=VALUE]...",
-        help="A recipe file, then keys that go over it: epochs=3 lora.rank=8.",
-    ),
-]
-Data = Annotated[list[str] | None, typer.Option(help="Rows; may be repeated.")]
-
-
-def _given(data: list[str] | None, *, lora: bool, **flags: Any) -> dict[str, Any]:
-    """The keys that flags have set."""
-    if data:
-        flags["data"] = data if len(data) > 1 else data[0]
-    if lora:
-        flags["lora"] = True
-    return {key: value for key, value in flags.items() if value is not None}
+from truing.cli.options import (
+    AsJson,
+    Data,
+    Items,
+    Lora,
+    Model,
+    ObjectiveText,
+    Output,
+    SkipBad,
+    Strict,
+    given,
+)
 
 
 def sft(
     items: Items = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name of the model.")] = None,
+    model: Model = None,
     data: Data = None,
-    output: Annotated[str | None, typer.Option(help="Folder of the run; new or empty.")] = None,
-    lora: Annotated[
-        bool, typer.Option("--lora", help="Low-rank adapters; else all weights.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A row without signal or over the limit is an error.")
-    ] = False,
-    skip_bad: Annotated[
-        Path | None, typer.Option(help="Write malformed rows to this file and go on.")
-    ] = None,
+    output: Output = None,
+    lora: Lora = False,
+    strict: Strict = False,
+    skip_bad: SkipBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Supervised start: learn prompt and completion, conversations, or the chosen responses."""
@@ -49,7 +36,7 @@ def sft(
 
     result = show_train(
         items or [],
-        _given(data, lora=lora, model=model, output=output),
+        given(data, lora=lora, model=model, output=output),
         resume=None,
         strict=strict,
         skip_bad=skip_bad,
@@ -62,18 +49,18 @@ def sft(
 
 def check(
     items: Items = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name of the model.")] = None,
+    model: Model = None,
     data: Data = None,
-    objective: Annotated[str | None, typer.Option(help="What to train.")] = None,
-    output: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
-    lora: Annotated[bool, typer.Option("--lora", help="Low-rank adapters.")] = False,
+    objective: ObjectiveText = None,
+    output: Output = None,
+    lora: Lora = False,
     as_json: AsJson = False,
 ) -> None:
     """Everything that is wrong with a run, its needs, memory and time; loads no weights."""
     from truing.cli.show import configured
     from truing.cli.show_check import show_check
 
-    flags = _given(data, lora=lora, model=model, objective=objective, output=output)
+    flags = given(data, lora=lora, model=model, objective=objective, output=output)
     code = show_check(configured(items or [], flags), as_json=as_json)
     if code:
         raise typer.Exit(code)
@@ -87,12 +74,12 @@ def sweep(
             help="Keys with several values make the grid; objective.beta=0.05,0.1 is a knob.",
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Folder or hub name of the policy.")] = None,
+    model: Model = None,
     data: Data = None,
     output: Annotated[Path, typer.Option(help="Folder of the sweep; the same takes it up.")] = Path(
         "sweep"
     ),
-    lora: Annotated[bool, typer.Option("--lora", help="Low-rank adapters.")] = False,
+    lora: Lora = False,
     sort: Annotated[
         str | None, typer.Option(help="A number of the evaluation, e.g. reward_accuracy.")
     ] = None,
@@ -104,13 +91,13 @@ def sweep(
     """A grid of runs: every combination of values, one table, one page to compare."""
     from truing.cli.show_sweep import show_sweep
 
-    flags = _given(data, lora=lora, model=model)
+    flags = given(data, lora=lora, model=model)
     code = show_sweep(items or [], flags, output=output, sort=sort, jobs=jobs, as_json=as_json)
     if code:
         raise typer.Exit(code)
 
 
-Model = Annotated[str, typer.Argument(metavar="RUN", help="Run or model folder, or hub name.")]
+Speaker = Annotated[str, typer.Argument(metavar="RUN", help="Run or model folder, or hub name.")]
 Temperature = Annotated[float, typer.Option(min=0, help="0: the likeliest token always.")]
 TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that hold this much.")]
 TopK = Annotated[int | None, typer.Option(min=1, help="Draw from so many likeliest tokens.")]
@@ -119,7 +106,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the draws; the same seed, the
 
 
 def generate(
-    model: Model,
+    model: Speaker,
     prompts: Annotated[
         str, typer.Argument(help="Rows with `prompt`, world(rows=20), or - for lines of stdin.")
     ],
@@ -145,7 +132,7 @@ def generate(
 
 
 def chat(
-    model: Model,
+    model: Speaker,
     question: Annotated[
         str | None, typer.Argument(help="Default: stdin; at a terminal a conversation.")
     ] = None,

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
+from truing.cli.options import AsJson
+
 Source = Annotated[str, typer.Argument(metavar="DATA", help="File, folder or data-set name.")]
 Model = Annotated[str | None, typer.Option(help="Folder or hub name of a tokenizer, for lengths.")]
 Columns = Annotated[

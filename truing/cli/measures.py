@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from truing.cli.options import AsJson
+
 if TYPE_CHECKING:
     from truing.jobs.asking import Asking
 
 _NEW_TOKENS = 256
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
 Prompts = Annotated[
     str | None,
     typer.Option(help='Rows with `prompt` to respond to, or "world": the embedded prompts.'),

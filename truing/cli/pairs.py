@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
+from truing.cli.options import AsJson
+
 Built = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of `truing pairs build`.")]
 
 app = typer.Typer(

@@ -1,20 +1,11 @@
 """The verbs on references: compute, list, verify, prune."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
-Items = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[RECIPE.yaml] [KEY=VALUE]...",
-        help="The run: a recipe file, then keys that go over it.",
-    ),
-]
-Model = Annotated[str | None, typer.Option(help="Folder or hub name of the policy.")]
-Data = Annotated[list[str] | None, typer.Option(help="Preference rows; may be repeated.")]
-ObjectiveText = Annotated[str | None, typer.Option(help="What the run trains.")]
+from truing.cli.options import AsJson, Data, Items, Model, ObjectiveText, given
+
 Reference = Annotated[
     str | None, typer.Option(help="For instance \"model(path='other')\"; default: policy_start().")
 ]
@@ -24,12 +15,6 @@ verbs = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-def _given(data: list[str] | None, **flags: Any) -> dict[str, Any]:
-    if data:
-        flags["data"] = data if len(data) > 1 else data[0]
-    return {key: value for key, value in flags.items() if value is not None}
 
 
 @verbs.command()
@@ -44,7 +29,7 @@ def compute(
     """Compute what a run will ask its references; the run finds it in the store."""
     from truing.cli.show_references import show_computed
 
-    flags = _given(data, model=model, objective=objective, reference=reference)
+    flags = given(data, model=model, objective=objective, reference=reference)
     show_computed(items or [], flags, as_json=as_json)
 
 
@@ -69,7 +54,7 @@ def verify(
     """Check every shard; with a run, compute some of its stored values again and compare."""
     from truing.cli.show_references import show_verified
 
-    flags = _given(data, model=model, objective=objective, reference=reference)
+    flags = given(data, model=model, objective=objective, reference=reference)
     is_sound = show_verified(items or [], flags, rows=rows, as_json=as_json)
     if not is_sound:
         raise typer.Exit(1)

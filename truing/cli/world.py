@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else.")]
+from truing.cli.options import AsJson
+
 Output = Annotated[Path, typer.Argument(help="The file to write.")]
 Split = Annotated[Literal["train", "tuning", "test"], typer.Option(help="Of the prompts.")]
 Kinds = Annotated[
