@@ -18,7 +18,7 @@ from truing.evaluation.bootstrap import (
     Mean,
     estimate,
 )
-from truing.evaluation.pairs import check_columns, flat
+from truing.evaluation.pairs import check_columns, check_preferences, flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +43,7 @@ class Judgements:
     def __post_init__(self) -> None:
         columns = {"prompt": self.prompt, "first": self.first, "second": self.second}
         check_columns(columns | {"preference": self.preference}, "table of judgements")
-        outside = (self.preference < 0) | (self.preference > 1)
-        if outside.any():
-            row = int(np.argmax(outside))
-            raise RowError(
-                f"preference {self.preference[row]:g} lies outside 0 to 1",
-                where=f"table of judgements, row {row}",
-                fix="give the probability that the first response is preferred; a tie is 0.5",
-            )
+        check_preferences(self.preference, "table of judgements", "the first")
         same = self.first == self.second
         if same.any():
             raise RowError(

@@ -23,10 +23,9 @@ from scipy.special import expit
 
 from truing.errors import RowError
 from truing.evaluation.bootstrap import CONFIDENCE, Array, Estimate
-from truing.evaluation.pairs import check_columns
+from truing.evaluation.pairs import check_columns, check_preferences
 
 VERSIONS_WEIGHT = 0.2  # of all rows of the baseline's versions together, as AlpacaEval 2 has it
-WEAK = 100.0  # an inverse strength so weak that it only holds coefficients finite
 _STRENGTHS = np.logspace(-4, 4, 10)
 _FOLDS = 5
 _RESAMPLES = 200
@@ -53,14 +52,7 @@ class Against:
         columns = {"preference": self.preference, "of_model": self.length}
         columns |= {"of_baseline": self.length_baseline, "difficulty": self.difficulty}
         check_columns(columns, "table of judgements")
-        outside = (self.preference < 0) | (self.preference > 1)
-        if outside.any():
-            row = int(np.argmax(outside))
-            raise RowError(
-                f"preference {self.preference[row]:g} lies outside 0 to 1",
-                where=f"table of judgements, row {row}",
-                fix="give the probability that the model's response is preferred; a tie is 0.5",
-            )
+        check_preferences(self.preference, "table of judgements", "the model's")
 
     def __len__(self) -> int:
         """n."""

@@ -179,6 +179,22 @@ def check_columns(columns: Mapping[str, Array | None], where: str) -> None:
             )
 
 
+def check_preferences(values: Array, where: str, whose: str) -> None:
+    """Each a probability that `whose` response is preferred.
+
+    Raises:
+        RowError: naming the row.
+    """
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise RowError(
+            f"preference {values[row]:g} lies outside 0 to 1",
+            where=f"{where}, row {row}",
+            fix=f"give the probability that {whose} response is preferred; a tie is 0.5",
+        )
+
+
 def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
     """Estimates by name as one flat object with `NAME`, `NAME_low`, `NAME_high`."""
     return {key: value for name, e in estimates.items() for key, value in e.to_json(name).items()}

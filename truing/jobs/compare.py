@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from truing.report.compared import Answered, Comparison, Reply
 
 PAGE = "compare.html"
 START_NAME = "start"
+T = TypeVar("T")
 
 
 def compare(
@@ -144,15 +145,23 @@ def _bring_up_to_date(
 # ------------------------------------------------------------------ what they share
 
 
+def _of_all(
+    names: Sequence[str], found: Sequence[T | None], done: str, notes: list[str]
+) -> list[T]:
+    """What every run has; [] where one has nothing, which is noted where another has something."""
+    lacking = [name for name, one in zip(names, found, strict=True) if one is None]
+    known = [one for one in found if one is not None]
+    if lacking and known:
+        notes.append(f"{', '.join(lacking)} was not {done}")
+    return [] if lacking else known
+
+
 def _shared_pairs(
     names: Sequence[str], found: Sequence[ScoredPairs | None], notes: list[str]
 ) -> list[ScoredPairs]:
     """The pairs that all runs were scored on, in one order; [] where there are none."""
-    lacking = [name for name, one in zip(names, found, strict=True) if one is None]
-    known = [one for one in found if one is not None]
-    if lacking:
-        if known:
-            notes.append(f"{', '.join(lacking)} was not scored on held-out pairs: give --data")
+    known = _of_all(names, found, "scored on held-out pairs: give --data", notes)
+    if not known:
         return []
     common = set(known[0].key).intersection(*(one.key for one in known[1:]))
     if not common:
@@ -176,11 +185,8 @@ def _shared_replies(
     Raises:
         RowError: they were asked, but no prompt was put to all of them.
     """
-    lacking = [name for name, one in zip(names, found, strict=True) if one is None]
-    known = [one for one in found if one is not None]
-    if lacking:
-        if known:
-            notes.append(f"{', '.join(lacking)} was not asked: give --prompts")
+    known = _of_all(names, found, "asked: give --prompts", notes)
+    if not known:
         return []
     places = [{(one.key, one.number) for one in each.responses} for each in known]
     common = set.intersection(*places)
