@@ -109,10 +109,7 @@ def first_then_others(work: Callable[[], T]) -> T:
     Raises:
         TruingError: what the first process met, in every process.
     """
-    found, error = _tried(work) if is_first() else (None, None)
-    fault = gathered(error)[0]
-    if fault is not None:
-        raise fault
+    found = only_first(work)
     return work() if found is None else found
 
 

@@ -112,7 +112,6 @@ _DPO: Mapping[str, Callable[[DpoArguments], Objective]] = {
     "sft": lambda _: r.sft(),
     "sigmoid_norm": lambda a: r.averaged(r.dpo(beta=a.beta)),
 }
-DPO_LOSSES = tuple(_DPO)
 
 
 def no_equal(argument: str, what: str, fix: str) -> ConfigError:

@@ -26,6 +26,7 @@ from truing.jobs.round_measures import Heard, RoundMeasure
 from truing.jobs.round_parts import write_part
 from truing.jobs.train import TrainResult
 from truing.pairs import Folder, parse_selector, read_prompts
+from truing.references.policies import of_folder
 from truing.report import write_report
 from truing.responses.identity import model_place
 from truing.responses.parse import parse_sampler, parse_scorer
@@ -175,7 +176,7 @@ class RoundsRun:
         """The configuration of one round's training."""
         reference = "policy_start()"
         if number > 1 and isinstance(parse_round_reference(self.rounds.reference), Frozen):
-            reference = f"model(path={self._start!r})"
+            reference = repr(of_folder(self._start))
         return self.config.model_copy(
             update={
                 "model": self.begin(number),
