@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from truing.data import Message, Source, read_rows
+from truing.data import Message, RowReader, Source, read_rows
 from truing.data.layouts import known_columns
 from truing.errors import ConfigError, RowError, TruingError
 
@@ -384,3 +384,12 @@ def test_tools_as_json_text_are_the_same_tools(make_pair):
     one, other = (next(iter(read_rows([make_pair(1, tools=tools)]))) for tools in both)
     assert one.id == other.id
     assert next(iter(read_rows([make_pair(1, tools=" ")]))).tools == ""
+
+
+@pytest.mark.parametrize("offers_skip", [False, True])
+@pytest.mark.parametrize("number", [1, 2])
+def test_leaving_bad_rows_out_is_a_remedy_only_where_there_is_a_way_to(offers_skip, number):
+    rows = [{"prompt": "p", "chosen": 3, "rejected": "b"}] * number
+    with pytest.raises(RowError) as caught:
+        list(RowReader(rows, offers_skip=offers_skip))
+    assert ("--skip-bad" in caught.value.fix) == offers_skip

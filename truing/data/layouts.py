@@ -58,7 +58,7 @@ def _probabilities(values: tuple[float, ...], column: str) -> tuple[float, ...]:
     return values
 
 
-def _tools(cells: Cells) -> str:
+def tools_of(cells: Cells) -> str:
     """One JSON list; text is read as JSON, and empty text is none."""
     if not cells.has("tools"):
         return ""
@@ -158,7 +158,9 @@ def _pair(cells: Cells, where: Where) -> Row:
     columns = ("chosen", "rejected")
     prompt, responses = _prompted(cells, columns, where)
     _checked(prompt, responses, [cells.name(column) for column in ("prompt", *columns)])
-    return Row(prompt, tuple(responses), "pair", where, tools=_tools(cells), **_pair_numbers(cells))
+    return Row(
+        prompt, tuple(responses), "pair", where, tools=tools_of(cells), **_pair_numbers(cells)
+    )
 
 
 def _kwise(cells: Cells, where: Where) -> Row:
@@ -179,7 +181,7 @@ def _kwise(cells: Cells, where: Where) -> Row:
                 fix="give one number for each response",
             )
         numbers[key] = values if key == "scores" else _probabilities(values, cells.name(column))
-    return Row(prompt, responses, "kwise", where, tools=_tools(cells), **numbers)
+    return Row(prompt, responses, "kwise", where, tools=tools_of(cells), **numbers)
 
 
 def _one(cells: Cells, where: Where, column: str, *, has_label: bool) -> Row:
@@ -191,7 +193,7 @@ def _one(cells: Cells, where: Where, column: str, *, has_label: bool) -> Row:
     if cells.has("win_probability"):
         values = (cells.number("win_probability"),)
         extra["win_probability"] = _probabilities(values, cells.name("win_probability"))
-    return Row(prompt, tuple(responses), "unpaired", where, tools=_tools(cells), **extra)
+    return Row(prompt, tuple(responses), "unpaired", where, tools=tools_of(cells), **extra)
 
 
 def _unpaired(cells: Cells, where: Where) -> Row:
@@ -211,7 +213,7 @@ def _ranking(cells: Cells, where: Where) -> Row:
     responses = tuple(cells.speech(column) for column in ("chosen", "rejected"))
     names = [cells.name(column) for column in ("conversations", "chosen", "rejected")]
     _checked(prompt, responses, names)
-    return Row(prompt, responses, "pair", where, tools=_tools(cells), **_pair_numbers(cells))
+    return Row(prompt, responses, "pair", where, tools=tools_of(cells), **_pair_numbers(cells))
 
 
 def _last_turn(column: str, label: str | None) -> Callable[[Cells, Where], Row]:
@@ -235,7 +237,7 @@ def _last_turn(column: str, label: str | None) -> Callable[[Cells, Where], Row]:
         prompt, response = turns[:border], turns[border:]
         _checked(prompt, (response,), [cells.name(column)] * 2)
         flag = None if label is None else cells.flag(label)
-        return Row(prompt, (response,), "unpaired", where, label=flag, tools=_tools(cells))
+        return Row(prompt, (response,), "unpaired", where, label=flag, tools=tools_of(cells))
 
     return read
 
@@ -246,7 +248,9 @@ def _parts(cells: Cells, where: Where) -> Row:
     cells = replace(cells, columns={"part": "value", **cells.columns})
     prompt, responses = common_turns([cells.turns(column) for column in columns])
     _checked(prompt, responses, [cells.name(columns[0]), *(cells.name(c) for c in columns)])
-    return Row(prompt, tuple(responses), "pair", where, tools=_tools(cells), **_pair_numbers(cells))
+    return Row(
+        prompt, tuple(responses), "pair", where, tools=tools_of(cells), **_pair_numbers(cells)
+    )
 
 
 def _instruction(cells: Cells) -> tuple[Message, ...]:

@@ -50,6 +50,7 @@ def prepare(
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
     skip_bad: Path | str | None = None,
+    offers_skip: bool = False,
     is_auxiliary: bool = False,
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -67,6 +68,7 @@ def prepare(
         columns: our column name -> the name in the file.
         strict: a row without signal or over the limit is an error.
         skip_bad: malformed rows are written to this file (JSON lines), and the rest is used.
+        offers_skip: where they are an error, it names `--skip-bad` as a remedy.
         is_auxiliary: the data is text to be learned beside the pairs.
         progress: is shown how far it has come.
 
@@ -78,7 +80,11 @@ def prepare(
     """
     _refuse_unknown(max_length, truncation, loss_turns)
     reader = RowReader(
-        source, columns=columns, is_auxiliary=is_auxiliary, skips_bad=skip_bad is not None
+        source,
+        columns=columns,
+        is_auxiliary=is_auxiliary,
+        skips_bad=skip_bad is not None,
+        offers_skip=offers_skip,
     )
     maker = _Maker(
         Tokeniser(tokenizer, loss_turns),
@@ -89,10 +95,10 @@ def prepare(
         is_auxiliary,
     )
     examples, faults = _collected(reader, maker, progress)
-    if faults and skip_bad is None:
-        raise refusal(faults)
     if skip_bad is not None:
         write_faults(Path(skip_bad), [*reader.faults, *faults])
+    elif faults:
+        raise refusal(faults, offers_skip=offers_skip)
     return _finish(maker, reader, examples, faults, strict=strict)
 
 

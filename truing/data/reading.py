@@ -49,6 +49,7 @@ class RowReader:
         columns: see `read_rows`.
         is_auxiliary: see `read_rows`.
         skips_bad: malformed rows are kept in `faults` and not raised.
+        offers_skip: where they are raised, the command's `--skip-bad` is named as a remedy.
         faults: malformed rows met so far.
         notes: what the user should know about the files.
         layouts: the layout of each file.
@@ -61,6 +62,7 @@ class RowReader:
     columns: Mapping[str, str] | None = None
     is_auxiliary: bool = False
     skips_bad: bool = False
+    offers_skip: bool = False
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     layouts: dict[str, str] = field(default_factory=dict)
@@ -133,7 +135,7 @@ class RowReader:
             if self.skips_bad or len(self.faults) == before:
                 yield row
         if len(self.faults) > before and not self.skips_bad:
-            raise refusal(self.faults[before:])
+            raise refusal(self.faults[before:], offers_skip=self.offers_skip)
         if self.num_read == before_read:
             raise RowError(
                 "there are no rows in the file", where=file.name, fix="give a file with rows"

@@ -56,17 +56,25 @@ class CellError(Exception):
         return Fault(where, self.what, self.fix, self.column, raw)
 
 
-def refusal(faults: Sequence[Fault]) -> RowError:
-    """One error for all malformed rows: the first few in full, the count of the rest."""
+def refusal(faults: Sequence[Fault], *, offers_skip: bool = False) -> RowError:
+    """One error for all malformed rows: the first few in full, the count of the rest.
+
+    Args:
+        faults: one at least.
+        offers_skip: the command has `--skip-bad`, which is then named as a remedy.
+    """
     first = faults[0]
     if len(faults) == 1:
-        fix = f"{first.fix}; or --skip-bad FILE writes the row out and goes on with the others"
-        return RowError(first.what, where=first.place, fix=fix)
+        more = "; or --skip-bad FILE writes the row out and goes on with the others"
+        return RowError(
+            first.what, where=first.place, fix=first.fix + (more if offers_skip else "")
+        )
     lines = [f"{fault.place}: {fault.what}" for fault in faults[1:SHOWN]]
     if len(faults) > SHOWN:
         lines.append(f"and {len(faults) - SHOWN} more rows")
     fixes = list(dict.fromkeys(fault.fix for fault in faults[:SHOWN] if fault.fix))
-    fixes.append("or --skip-bad FILE writes such rows out and goes on with the others")
+    if offers_skip:
+        fixes.append("or --skip-bad FILE writes such rows out and goes on with the others")
     return RowError("\n".join([first.what, *lines]), where=first.place, fix="\n       ".join(fixes))
 
 

@@ -40,9 +40,12 @@ class Reader:
         *,
         strict: bool = False,
         skip_bad: str | None = None,
+        offers_skip: bool = False,
         are_texts: bool = False,
     ) -> Prepared:
         """Rows of a source as token ids; texts to be learned (of pairs the chosen response) if so.
+
+        `offers_skip`: the command has `--skip-bad` for these rows.
 
         Raises:
             RowError: a malformed row, or nothing left.
@@ -58,6 +61,7 @@ class Reader:
             columns=self.config.columns or None,
             strict=strict,
             skip_bad=None if skip_bad is None else Path(skip_bad),
+            offers_skip=offers_skip,
             is_auxiliary=are_texts,
             progress=progress,
         )
@@ -119,6 +123,7 @@ def gather(
         progress,
         strict=strict,
         skip_bad=skip_bad,
+        offers_skip=True,
         are_texts=config.texts,
     )
     held = None
