@@ -2,7 +2,9 @@
 
 import importlib.util
 import itertools
+import json
 import math
+import traceback
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 pytest.importorskip("openai")
 
 from truing.errors import ConfigError, StoppedError
+from truing.responses.pace import asked_pause
 from truing.responses.parse import parse_scorer
 
 
@@ -33,8 +36,9 @@ def own_cache_and_key(tmp_path, monkeypatch):
 
 
 def judged(server, *groups, **knobs):
+    knobs = {"attempts": 2, **knobs}
     written = "".join(f", {name}={value!r}" for name, value in knobs.items())
-    scorer = parse_scorer(f"judge(model='m', url={server.url!r}, attempts=2{written})").opened()
+    scorer = parse_scorer(f"judge(model='m', url={server.url!r}{written})").opened()
     return scorer(list(groups)), scorer.cost()
 
 
@@ -177,6 +181,80 @@ def test_requests_are_spaced(group):
         judged(server, group("aaaa", "aa", "a"), per_minute=1200, at_once=6)
         gaps = [b - a for a, b in itertools.pairwise(server.times)]
     assert sum(gaps) >= 0.9 * 5 * 0.05
+
+
+def test_requests_that_are_tried_again_are_spaced_too(group):
+    def manners(question, number):
+        return Reply(status=500) if number <= 2 else honest(question, number)
+
+    with loopback.Loopback(manners) as server:
+        judged(server, group("aaaa", "aa"), per_minute=60, at_once=1, attempts=3)
+        gaps = [b - a for a, b in itertools.pairwise(server.times)]
+    assert len(gaps) == 3
+    assert min(gaps) >= 0.9
+
+
+def test_a_pause_that_the_server_asks_for_is_everybodys(group):
+    busy = Reply(status=429, headers={"retry-after-ms": "700"})
+
+    def manners(question, number):
+        return busy if number == 1 else honest(question, number)
+
+    with loopback.Loopback(manners) as server:
+        judged(server, group("aaaa", "aa", "a"), per_minute=6000, at_once=1)
+        first, second = server.times[:2]
+    assert second - first >= 0.65
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "9999"}, 60.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_server_asks_to_wait_is_read(headers, seconds):
+    assert asked_pause(headers) == seconds
+
+
+def test_the_server_of_the_environment_is_part_of_what_scores_depend_on(monkeypatch):
+    scorer = parse_scorer("judge(model='m')")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://one.example/v1")
+    one = scorer.key()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://other.example/v1")
+    assert scorer.key() != one
+    assert parse_scorer("judge(model='m', url='http://one.example/v1')").key() == one
+
+
+def test_a_response_that_stands_alone_cannot_be_compared(group):
+    with loopback.Loopback(honest) as server:
+        (verdict,), _ = judged(server, group("aaaa"))
+    assert verdict.faults == ("it stands alone: there is nothing to compare it with",)
+
+
+@pytest.mark.parametrize("status", [401, 402])
+def test_a_server_that_repeats_the_key_does_not_bring_it_into_words_or_traces(group, status):
+    body = json.dumps({"error": {"message": f"wrong key {KEY}{'.' * 150}", "type": "x"}})
+    with loopback.Loopback(lambda q, n: Reply(status=status, body=body)) as server:
+        try:
+            (verdict,), _ = judged(server, group("aaaa", "aa"))
+            told = repr(verdict)
+        except ConfigError:
+            told = traceback.format_exc()
+    assert str(status) in told
+    assert KEY not in told
+
+
+def test_a_verdict_that_repeats_the_key_is_masked(group):
+    with loopback.Loopback(lambda q, n: Reply(f"I know {KEY}")) as server:
+        (verdict,), _ = judged(server, group("aaaa", "aa"))
+    assert "***" in verdict.faults[0]
+    assert KEY not in verdict.faults[0]
 
 
 def test_without_a_key_there_is_a_word(group, monkeypatch):

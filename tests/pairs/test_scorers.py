@@ -73,6 +73,7 @@ def module(tmp_path, monkeypatch):
         "def length(prompt, response):\n    return len(response)\n"
         "def fragile(prompt, response):\n    return 1 / len(response)\n"
         "def odd(prompt, response):\n    return float('nan') if response == 'nan' else 1\n"
+        "def both(prompt, response):\n    return float('nan') if response else 1 / 0\n"
         "def batch(prompts, responses):\n"
         "    if 'crash' in responses:\n        raise RuntimeError('no')\n"
         "    return [len(r) for r in responses]\n"
@@ -99,6 +100,22 @@ def test_a_score_that_is_no_number_is_a_fault(module, group):
     (verdict,) = scored(f"python(call='{module}:odd')", group("nan", "x"))
     assert math.isnan(verdict.scores[0])
     assert verdict.faults == ("the score is nan",)
+
+
+def test_every_fault_of_a_prompt_is_told(module, group):
+    (verdict,) = scored(f"python(call='{module}:both')", group("x", "", "y"))
+    assert sorted(fault.split(":")[0] for fault in verdict.faults) == [
+        "ZeroDivisionError", "the score is nan", "the score is nan",
+    ]  # fmt: skip
+
+
+def test_a_sum_tells_the_faults_of_its_parts_once_and_its_own(module, lexicon, group):
+    odd = f"python(call='{module}:odd')"
+    (verdict,) = scored(f"{odd} + {lexicon}", group("nan", "good"))
+    assert verdict.faults == ("the score is nan",)
+    (verdict,) = scored(f"1e308*{lexicon} + 1e308*{lexicon}", group("good", "nothing"))
+    assert verdict.faults == ("the score is inf",)
+    assert verdict.scores[1] == 0
 
 
 def test_a_crash_in_a_batch_is_narrowed_down(module, group):

@@ -83,9 +83,7 @@ class _Open(OpenScorer):
         verdicts = []
         for group in groups:
             found = [next(results) for _ in group.responses]
-            verdicts.append(
-                Verdict.of([score for score, _ in found], [fault for _, fault in found if fault])
-            )
+            verdicts.append(Verdict.of_each(found))
         return verdicts
 
     def _batch(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, str]]:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Judge(Scorer):
             liking for a side.
         attempts: at a request that fails, or whose verdict cannot be read.
         timeout_s: seconds to wait for one response of the server.
-        per_minute: requests at most.
+        per_minute: requests at most, those that are tried again included.
         at_once: requests on their way together.
         max_tokens: that the judge may write.
         price_in: money per million tokens that the judge reads.
@@ -62,9 +63,10 @@ class Judge(Scorer):
     key_variable: str = "OPENAI_API_KEY"
 
     def key(self) -> str:
-        """See `Scorer`; what decides a verdict, and nothing of speed or price."""
+        """See `Scorer`; what decides a verdict, the server too, and nothing of speed or price."""
         rubric = sha256((self.rubric or RUBRIC).encode()).hexdigest()[:16]
-        return f"judge {self.model} {self.url} {rubric} {self.orders} {self.max_tokens}"
+        server = self.url or os.environ.get("OPENAI_BASE_URL") or None
+        return f"judge {self.model} {server} {rubric} {self.orders} {self.max_tokens}"
 
     def opened(self) -> OpenScorer:
         """See `Scorer`.
@@ -155,5 +157,7 @@ def _verdict(group: Group, told: dict[tuple[int, int], Answered]) -> Verdict:
             won[i].append(share)
             won[j].append(1 - share)
     scores = [sum(shares) / len(shares) if shares else math.nan for shares in won]
-    faults = tuple(dict.fromkeys(answered.fault for answered in told.values() if answered.fault))
-    return Verdict.of(scores, faults)
+    faults = list(dict.fromkeys(answered.fault for answered in told.values() if answered.fault))
+    if width == 1:
+        faults.append("it stands alone: there is nothing to compare it with")
+    return Verdict.of(scores, faults, [bool(faults)] * width)

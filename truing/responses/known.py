@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from truing.errors import ConfigError
-from truing.responses.groups import Group
+from truing.responses.groups import Group, Said
 from truing.responses.scorers import OpenScorer, Scorer, Verdict
 from truing.world import score
 
@@ -56,12 +56,10 @@ class Given(Scorer):
         return _OpenGiven()
 
 
+def _beside(said: Said) -> tuple[float, str]:
+    return (math.nan, "no score lies beside it") if said.score is None else (said.score, "")
+
+
 class _OpenGiven(OpenScorer):
     def __call__(self, groups: Sequence[Group]) -> list[Verdict]:
-        return [
-            Verdict.of(
-                [math.nan if said.score is None else said.score for said in group.responses],
-                ["no score lies beside it" for said in group.responses if said.score is None],
-            )
-            for group in groups
-        ]
+        return [Verdict.of_each([_beside(said) for said in group.responses]) for group in groups]

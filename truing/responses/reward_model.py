@@ -91,9 +91,7 @@ class _Open(OpenScorer):
         told = iter([(score, fault) for score, (_, fault) in zip(scores, tried, strict=True)])
         verdicts = []
         for group in groups:
-            own = [next(told) for _ in group.responses]
-            faults = [fault for _, fault in own if fault]
-            verdicts.append(Verdict.of([score for score, _ in own], faults))
+            verdicts.append(Verdict.of_each([next(told) for _ in group.responses]))
         return verdicts
 
     def _tried(self, prompt: Asked, said: Said) -> tuple[list[int], str]:

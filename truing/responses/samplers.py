@@ -46,6 +46,16 @@ class Sampler(Called, ABC):
     def num_responses(self) -> int:
         """K of each prompt; 0 where it differs from prompt to prompt."""
 
+    @property
+    def draws(self) -> bool:
+        """Whether a seed makes a difference."""
+        return True
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether a response may end at a limit."""
+        return True
+
     @abstractmethod
     def key(self) -> str:
         """Everything beside policy, prompt and seed that its responses depend on."""
@@ -84,6 +94,11 @@ class Generate(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.sampling  # noqa: B018  (values without effect are refused here, not after an hour)
+
+    @property
+    def draws(self) -> bool:
+        """See `Sampler`."""
+        return self.temperature > 0
 
     @property
     def sampling(self) -> Sampling:

@@ -37,12 +37,32 @@ class Verdict:
     faults: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, scores: Sequence[float], faults: Sequence[str] = ()) -> "Verdict":
-        """With a fault for each score that is not finite and that nobody has explained."""
+    def of(
+        cls, scores: Sequence[float], faults: Sequence[str] = (), told: Sequence[bool] = ()
+    ) -> "Verdict":
+        """With a fault for each score that is not finite and that nobody has explained.
+
+        Args:
+            scores: one a response.
+            faults: what is known to have gone wrong.
+            told: for each response, whether its fault is among them; (): none is.
+        """
         values = tuple(float(score) for score in scores)
-        odd = [f"the score is {value}" for value in values if not math.isfinite(value)]
+        told = tuple(told) or (False,) * len(values)
+        odd = [
+            f"the score is {value}"
+            for value, is_told in zip(values, told, strict=True)
+            if not (math.isfinite(value) or is_told)
+        ]
         kept = tuple(value if math.isfinite(value) else math.nan for value in values)
-        return cls(kept, tuple(faults) or tuple(odd))
+        return cls(kept, (*faults, *odd))
+
+    @classmethod
+    def of_each(cls, found: Sequence[tuple[float, str]]) -> "Verdict":
+        """Of a score and a fault ("" for none) of each response."""
+        faults = [fault for _, fault in found]
+        told = [bool(fault) for fault in faults]
+        return cls.of([score for score, _ in found], [*filter(None, faults)], told)
 
 
 class OpenScorer(ABC):
@@ -102,13 +122,15 @@ class _Joined(OpenScorer):
 
     def __call__(self, groups: Sequence[Group]) -> list[Verdict]:
         columns = [scorer(groups) for scorer in self._open]
-        return [
-            Verdict.of(
-                self._join(_matrix(verdicts)).tolist(),
-                [fault for verdict in verdicts for fault in verdict.faults],
-            )
-            for verdicts in zip(*columns, strict=True)
-        ]
+        return [self._joined(verdicts) for verdicts in zip(*columns, strict=True)]
+
+    def _joined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        matrix = _matrix(verdicts)
+        faults = [fault for verdict in verdicts for fault in verdict.faults]
+        told = [not all(map(math.isfinite, column)) for column in matrix.T.tolist()]
+        with np.errstate(over="ignore", invalid="ignore"):  # a fault of the response, and told
+            joined = self._join(matrix)
+        return Verdict.of(joined.tolist(), faults, told)
 
     def cost(self) -> dict[str, float]:
         total: dict[str, float] = {}

@@ -38,6 +38,11 @@ class Vllm(Sampler):
     devices: Count = 1
     memory: Fraction = 0.9
 
+    @property
+    def draws(self) -> bool:
+        """See `Sampler`."""
+        return self.temperature > 0
+
     def key(self) -> str:
         """See `Sampler`."""
         return call_text(self, "vllm 1")
