@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, GPU_CASES, QUICK, Case, Tool, usable_rows
+from cases import CASES, GPU_CASES, QUICK, ROUND, Case, Tool, usable_rows
 from peers import PREFERENCES
 from peers import bench_common as common
 
@@ -63,17 +63,27 @@ def options_of(case: Case, args: argparse.Namespace, folder: Path) -> list[str]:
     return [*(f"--{name}={value}" for name, value in numbers.items()), *case.options]
 
 
-def measure(name: str, case: Case, args: argparse.Namespace) -> list[Run]:
-    """All rounds of a case."""
-    runs: list[Run] = []
+def measure(name: str, case: Case, args: argparse.Namespace) -> Iterator[Run]:
+    """All rounds of a case, each run as it ends."""
     with tempfile.TemporaryDirectory(prefix="truing-bench-") as folder:
         options = options_of(case, args, Path(folder))
         for number in range(args.rounds):
-            for tool in case.tools:
+            for tool in (one for one in case.tools if one.name in (args.tool or [one.name])):
                 found = {**run(tool, options), "case": name, "round": number}
-                runs.append(found)
                 tell(f"{name}, round {number + 1}, {tool.name}: {found['pairs_per_s']} pairs/s")
-    return runs
+                yield found
+
+
+def write(path: Path, runs: list[Run]) -> None:
+    """What was found so far: an hour of runs is not lost with the last one."""
+    found = {
+        "date": date.today().isoformat(),
+        "command": shlex.join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
+        "runs": runs,
+        "ratios": list(ratios(runs)),
+        "disagreements": disagreements(runs),
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def ratios(runs: list[Run]) -> Iterator[dict[str, Any]]:
@@ -81,6 +91,8 @@ def ratios(runs: list[Run]) -> Iterator[dict[str, Any]]:
     cases = dict.fromkeys(one["case"] for one in runs)
     for case in cases:
         here = [one for one in runs if one["case"] == case]
+        rounds = {one["round"] for one in here if one["tool"] == "truing"}
+        here = [one for one in here if one["round"] in rounds]
         for tool in dict.fromkeys(one["tool"] for one in here):
             if tool == "truing":
                 continue
@@ -100,7 +112,7 @@ def _memory_of(runs: list[Run]) -> str:
 
 def _against(runs: list[Run], tool: str, key: str) -> list[float]:
     found = []
-    for number in sorted({one["round"] for one in runs}):
+    for number in sorted({one["round"] for one in runs if one["tool"] == tool}):
         middle = {
             name: statistics.median(
                 one[key] for one in runs if one["tool"] == name and one["round"] == number
@@ -152,6 +164,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="HH with the 15M shape, one round")
     parser.add_argument("--case", action="append", choices=[*CASES, *GPU_CASES], help="only this")
+    parser.add_argument(
+        "--tool", action="append", choices=[one.name for one in ROUND], help="beside truing"
+    )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -163,22 +178,20 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
+    if args.tool:
+        args.tool.append("truing")
     cases = dict(GPU_CASES if args.device == "cuda" else CASES)
     if args.case:
         cases = {name: {**CASES, **GPU_CASES}[name] for name in args.case}
     if args.quick:
         cases = {"quick": QUICK}
-    runs = [one for name, case in cases.items() for one in measure(name, case, args)]
+    runs: list[Run] = []
+    for name, case in cases.items():
+        for found in measure(name, case, args):
+            runs.append(found)
+            if args.json:
+                write(args.json, runs)
     wrong = disagreements(runs)
-    if args.json:
-        found = {
-            "date": date.today().isoformat(),
-            "command": shlex.join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
-            "runs": runs,
-            "ratios": list(ratios(runs)),
-            "disagreements": wrong,
-        }
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
     print(table(runs))
     if wrong:
         raise SystemExit("\n".join(["the tools do not compute the same thing:", *wrong]))
