@@ -32,6 +32,7 @@ PAGES = {
     "Objectives": "objectives.md",
     "The engine": "engine.md",
     "The world inside": "world.md",
+    "Studies": "studies.md",
 }
 API = {
     "truing": ("train", "sft", "check", "sweep", "evaluate", "compare", "generate", "export"),

@@ -13,6 +13,7 @@ from truing.cli import measures as measure_verbs
 from truing.cli import migrate as migrate_verb
 from truing.cli import pairs as pairs_verbs
 from truing.cli import references as reference_verbs
+from truing.cli import studies as study_verb
 from truing.cli import world as world_verbs
 from truing.cli.exits import INTERRUPTED, run
 from truing.cli.options import (
@@ -147,6 +148,7 @@ migrate_verb.register(app)
 pairs_verbs.register(app)
 world_verbs.register(app)
 reference_verbs.register(app)
+study_verb.register(app)
 
 
 @app.command()
