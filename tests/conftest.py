@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
@@ -51,6 +52,32 @@ def shared(repository: Path) -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no shared data at {folder} (set TRUING_SHARED)")
     return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(capsys):
+    """The command in this process: the same parsing, jobs and exit codes, without the imports."""
+    from truing.cli.app import app
+    from truing.cli.exits import run
+
+    def call(*arguments: object) -> Ended:
+        try:
+            code = run(lambda: app([str(one) for one in arguments]), debug=False)
+        except SystemExit as end:
+            code = end.code
+        found = capsys.readouterr()
+        return Ended(code or 0, found.out, found.err)
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,7 @@ class Rounds(Settings):
     sampler: str | None = None
     scorer: str | None = None
     select: str | None = None
+    keep_cut: bool = Field(default=False, description="pairs may hold responses without an end")
     measure: Measure | None = None
 
     @model_validator(mode="after")
@@ -104,8 +105,8 @@ class Rounds(Settings):
             raise ValueError("rounds.pairs=resampled needs rounds.prompts and rounds.scorer")
         if self.prompts is not None and self.scorer is None:
             raise ValueError("rounds.prompts needs rounds.scorer")
-        if self.prompts is None and (self.sampler or self.scorer or self.select):
-            raise ValueError("rounds.sampler, rounds.scorer and rounds.select need rounds.prompts")
+        if self.prompts is None and (self.sampler or self.scorer or self.select or self.keep_cut):
+            raise ValueError("rounds.sampler, scorer, select and keep_cut need rounds.prompts")
         if self.measure is not None and not (self.measure.scorer or self.scorer):
             raise ValueError("rounds.measure needs a scorer")
         return self

@@ -3,37 +3,10 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 
-from truing.cli.app import app
-from truing.cli.exits import run
 from truing.world import model_folder
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def here(capsys):
-    """The command in this process: the same parsing, jobs and exit codes, without the imports."""
-
-    def call(*arguments):
-        try:
-            code = run(lambda: app([str(one) for one in arguments]), debug=False)
-        except SystemExit as end:
-            code = end.code
-        found = capsys.readouterr()
-        return Said(code or 0, found.out, found.err)
-
-    return call
 
 
 def truing(*arguments):

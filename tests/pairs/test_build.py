@@ -1,6 +1,7 @@
 """Building pairs: the manifest, done once; shards found again; bad input kept apart."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 from pyarrow import parquet
@@ -254,42 +255,102 @@ def test_faults_are_scored_again_where_that_is_wanted(kwise_file, tmp_path, monk
 # ------------------------------------------------------------------ prompts
 
 
-def test_repeated_prompts_are_asked_once(tmp_path, start):
-    path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "Hello"}\n{"prompt": "Hello"}\n{"prompt": "Hi", "more": 1}\n')
-    result = build_pairs(
-        tmp_path / "out",
-        policy=start,
-        prompts=str(path),
-        sampler="generate(num_responses=2, max_new_tokens=4)",
-        scorer="given()",
-    )
+@pytest.fixture
+def asked(tmp_path, start):
+    """Two short responses to each prompt of these lines, without a score."""
+
+    def call(text, **keys):
+        path = tmp_path / "prompts.jsonl"
+        path.write_text(text)
+        sampler = "generate(num_responses=2, max_new_tokens=4)"
+        keys = {"policy": start, "sampler": sampler, "scorer": "given()", **keys}
+        return build_pairs(tmp_path / "out", prompts=str(path), **keys)
+
+    return call
+
+
+def test_repeated_prompts_are_asked_once(asked):
+    result = asked('{"prompt": "Hello"}\n{"prompt": "Hello"}\n{"prompt": "Hi", "more": 1}\n')
     assert result.counts["prompts"] == 2
     assert result.counts["responses without a score"] == 4
     assert result.faults == {"no score lies beside it": 4}
 
 
-def test_a_prompt_that_leaves_no_room_gets_no_response(tmp_path, start):
-    path = tmp_path / "prompts.jsonl"
+class Bars:
+    """Progress that remembers how far each piece of work came, of how much."""
+
+    def __init__(self):
+        self.bars = {}
+
+    @contextmanager
+    def task(self, *, total, description):
+        bars = self.bars
+        bars[description] = (0, total)
+
+        class Task:
+            def advance(self, done=1, *, note=""):
+                del note
+                bars[description] = (bars[description][0] + done, total)
+
+        yield Task()
+
+    def note(self, text):
+        pass
+
+
+def test_a_prompt_that_leaves_no_room_gets_no_response_and_the_bar_comes_to_its_end(asked):
+    bars = Bars()
     long = {"prompt": "word " * 2000}
-    path.write_text(json.dumps(long) + '\n{"prompt": "Hi"}\n')
-    result = build_pairs(
-        tmp_path / "out",
-        policy=start,
-        prompts=str(path),
-        sampler="generate(num_responses=2, max_new_tokens=4)",
-        scorer="given()",
-    )
+    result = asked(json.dumps(long) + '\n{"prompt": "Hi"}\n', progress=bars)
     assert result.counts["prompts without a response"] == 1
     assert result.counts["responses"] == 2
+    assert bars.bars == {"sampling": (4, 4), "scoring": (2, 2)}
+
+
+def test_the_bar_moves_while_samples_that_are_there_are_looked_up(kwise_file, tmp_path):
+    bars = Bars()
+    of_file(kwise_file, tmp_path / "out", progress=bars, shard_rows=3)
+    assert bars.bars == {"sampling": (4, 4), "scoring": (4, 4)}
+
+
+def test_the_likeliest_response_needs_no_seed(asked):
+    with pytest.raises(ConfigError, match="`seed` has no effect"):
+        asked('{"prompt": "Hi"}\n', sampler="generate(num_responses=1, temperature=0)", seed=0)
 
 
 @pytest.mark.parametrize("line", ['{"text": "x"}', '{"prompt": 3}', "[1]", '{"prompt": '])
-def test_a_row_without_a_prompt_is_named(tmp_path, start, line):
-    path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "x"}\n' + line + "\n")
-    with pytest.raises(RowError, match="row 2"):
-        build_pairs(tmp_path / "out", policy=start, prompts=str(path), scorer="world()")
+def test_a_row_without_a_prompt_is_named_with_remedies_that_there_are(asked, line):
+    with pytest.raises(RowError, match="row 2") as caught:
+        asked('{"prompt": "x"}\n' + line + "\n")
+    assert "--skip-bad" not in str(caught.value)
+
+
+def test_prompts_are_read_out_of_pairs_that_share_a_beginning(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    turns = [{"role": "user", "content": "How?"}]
+    said = [[*turns, {"role": "assistant", "content": text}] for text in ("well", "badly")]
+    path.write_text(json.dumps({"chosen": said[0], "rejected": said[1]}) + "\n")
+    (asked,) = read_prompts(str(path)).asked
+    assert asked.text == "How?"
+    assert asked.is_conversation
+
+
+def test_tools_of_a_prompt_are_those_of_the_rows_that_training_reads(tmp_path):
+    tools = [{"type": "function", "function": {"name": "clock", "parameters": {}}}]
+    turns = [{"role": "user", "content": "What time is it?"}]
+    row = {"prompt": turns, "chosen": turns, "rejected": turns, "tools": tools}
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": turns, "tools": tools}) + "\n")
+    (asked,) = read_prompts(str(tmp_path / "p.jsonl")).asked
+    assert json.loads(asked.tools) == tools
+    (tmp_path / "r.jsonl").write_text(json.dumps({**row, "tools": json.dumps(tools)}) + "\n")
+    assert read_prompts(str(tmp_path / "r.jsonl")).asked == (asked,)
+
+
+@pytest.mark.parametrize("text", ["world", "world()"])
+def test_the_world_is_the_split_of_the_place_unless_it_is_named(text):
+    train, test = (read_prompts(text, split=split).asked for split in ("train", "test"))
+    assert train != test
+    assert read_prompts("world(split='test')", split="train").asked == test
 
 
 @pytest.mark.parametrize("missing", ["policy", "prompts"])

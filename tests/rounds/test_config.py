@@ -24,6 +24,7 @@ def config(rounds, **more):
         ({"count": 2, "pairs": "resampled"}, {"data": "d"}, "needs rounds.prompts"),
         ({"count": 2, "prompts": "p"}, {}, "needs rounds.scorer"),
         ({"count": 2, "scorer": "world()"}, {"data": "d"}, "need rounds.prompts"),
+        ({"count": 2, "keep_cut": True}, {"data": "d"}, "keep_cut need rounds.prompts"),
         ({"count": 2, **MADE}, {"data": "d"}, "`data` has no effect"),
         ({"count": 2}, {}, "`data` is missing"),
         ({"count": 2}, {"data": "d", "reference": "none()"}, "`reference` has no effect"),

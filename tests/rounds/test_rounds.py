@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import parquet
 from safetensors.torch import load_file
 
 from truing import train
@@ -20,6 +21,7 @@ from truing.data import read_rows
 from truing.errors import StoppedError, TruingError
 from truing.jobs.rounds import check_rounds
 from truing.jobs.train import resume
+from truing.world import prompts
 
 
 def weights(folder) -> dict[str, torch.Tensor]:
@@ -255,10 +257,48 @@ def test_a_killed_loop_goes_on_at_its_step_to_the_same_weights(tmp_path, moment,
     assert [path.stat().st_mtime_ns for path in before] == times
 
 
-def test_a_held_out_response_without_a_score_counts_as_the_worst():
-    from truing.jobs.round_measures import _known
+def test_a_held_out_response_without_a_score_counts_as_the_worst_and_is_counted():
+    from truing.jobs.round_measures import Heard, _known
 
-    assert _known((math.nan, 2.0, -1.0)).tolist() == [-1.0, 2.0, -1.0]
+    scores = (math.nan, 2.0, -1.0)
+    assert _known(scores).tolist() == [-1.0, 2.0, -1.0]
+    assert Heard(("x",) * 3, ((1,),) * 3, (True,) * 3, scores).num_unscored == 1
+
+
+PICKY = """
+def score(prompt, response):
+    if "e" in response.split()[-1]:
+        raise OSError("away")
+    return len(response)
+"""
+
+
+def test_a_round_lets_cut_responses_in_and_says_what_could_not_be_scored(
+    least, tmp_path, monkeypatch
+):
+    (tmp_path / "picky_scores.py").write_text(PICKY)
+    monkeypatch.syspath_prepend(tmp_path)
+    rounds = {
+        "count": 1,
+        "pairs": "resampled",
+        "prompts": "world(rows=6)",
+        "sampler": "generate(num_responses=3, max_new_tokens=6)",
+        "scorer": "python(call='picky_scores:score')",
+        "keep_cut": True,
+        "measure": {"prompts": "world(rows=8)", "max_new_tokens": 6},
+    }
+    output = tmp_path / "run"
+    train(**least, output=str(output), rounds=rounds)
+    (line,) = lines_of(output / "rounds.jsonl")
+    heard = json.loads((output / "rounds/1/measured.json").read_text())
+    assert 0 < line["unscored"] == sum(map(math.isnan, heard["scores"])) < 8
+    assert "NaN" not in (output / "samples.jsonl").read_text()
+    finished = parquet.read_table(sorted((output / "rounds/1/pairs/manifest").iterdir())[0])[
+        "finished"
+    ].to_pylist()
+    assert all(sum(one) < 2 for one in finished)  # without `keep_cut` there would be no pair
+    asked = [line["prompt"] for line in lines_of(output / "samples.jsonl")]
+    assert asked == [one.text for one in prompts("test")[:8]]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +308,7 @@ def test_a_held_out_response_without_a_score_counts_as_the_worst():
         {"sampler": "generated()"},
         {"scorer": "lexicon(path='nowhere.tsv')"},
         {"measure": {"prompts": "nowhere.jsonl"}},
+        {"sampler": "folder(path='x')", "keep_cut": True},
         {"measure": {"prompts": "world(split='test', rows=2)", "scorer": "wrld()"}},
     ],
 )

@@ -30,7 +30,7 @@ def build(
         str | None, typer.Option(help='A file with a column `prompt`, or "world(rows=500)".')
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="The first so many prompts.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of sampling.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of sampling; default: 0.")] = None,
     shard_rows: Annotated[int, typer.Option(min=1, help="Prompts of a shard.")] = 256,
     keep_cut: Annotated[
         bool, typer.Option("--keep-cut", help="Pairs may hold responses without an end.")

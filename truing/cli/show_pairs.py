@@ -25,6 +25,12 @@ def show_build(output: Path, *, as_json: bool, **given: Any) -> None:
     rows += [(f"judge: {name}", f"{value:,.6g}") for name, value in result.cost.items() if value]
     rows.append(("rows to train on", f"{result.rows:,}"))
     console.show_table("", ("what", "number"), rows)
+    cut, whole = result.counts["cut responses"], result.counts["responses"]
+    if 2 * cut > whole and not given.get("keep_cut"):
+        console.say(
+            f"note: {cut:,} of {whole:,} responses were cut before their end and stand in no pair; "
+            "a larger max_new_tokens lets them end, --keep-cut lets them in"
+        )
     if not result.num_new:
         console.say("all shards lay there already")
     if result.rows:

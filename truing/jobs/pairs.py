@@ -84,7 +84,7 @@ def build_pairs(
     policy: str | None = None,
     prompts: str | None = None,
     rows: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     shard_rows: int = 256,
     keep_cut: bool = False,
     retry_faults: bool = False,
@@ -105,7 +105,7 @@ def build_pairs(
         policy: folder or hub name of the model that responds.
         prompts: a file with a column `prompt`, or "world(split='train')".
         rows: the first so many prompts.
-        seed: of sampling.
+        seed: of sampling; None: 0.
         shard_rows: prompts of a shard.
         keep_cut: pairs may hold responses that were cut before their end.
         retry_faults: score shards again that hold a response without a score.
@@ -117,9 +117,10 @@ def build_pairs(
     """
     began = time.monotonic()
     selector, scoring = parse_selector(select), parse_scorer(scorer)
-    sampling = parse_sampler(sampler, _EXISTING)
+    sampling = sampler_of(sampler)
+    refuse_idle(sampling, seed, keep_cut=keep_cut)
     asked = _prompts(sampling, policy, prompts).first(rows)
-    plan = Plan(policy or "", sampling, scoring, asked, seed, shard_rows)
+    plan = Plan(policy or "", sampling, scoring, asked, seed or 0, shard_rows)
     output = Path(output)
     _claim(output, plan)
     stages = Stages(plan, output)
@@ -153,6 +154,32 @@ def _built(
         progress.note(f"{repeated} prompts stand there more than once; each is asked once")
     stages.manifest.keep_only(stages.plan.keys)
     return missing, spent
+
+
+def sampler_of(text: str | None) -> Sampler:
+    """The sampler that an expression stands for; None: the policy's own responses.
+
+    Raises:
+        KnobError: it is no sampler expression.
+    """
+    return parse_sampler(text or "generate()", _EXISTING)
+
+
+def refuse_idle(sampler: Sampler, seed: int | None = None, *, keep_cut: bool) -> None:
+    """Options that would do nothing with this sampler.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    idle = {
+        "`seed` has no effect: nothing is drawn": seed is not None and not sampler.draws,
+        "`keep_cut` has no effect: all its responses count as whole": (
+            keep_cut and not sampler.may_cut
+        ),
+    }
+    for what, is_true in idle.items():
+        if is_true:
+            raise ConfigError(what, where=repr(sampler), fix="leave it out")
 
 
 def _prompts(sampler: Sampler, policy: str | None, prompts: str | None) -> Prompts:
@@ -213,18 +240,27 @@ class _Rate:
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
         self._task.advance(done, note=note or f"{rate:.1f} {self._unit}/s")
 
+    def reach(self, done: int) -> None:
+        """So much is done in all: what nobody has told of is advanced."""
+        if done > self._done:
+            self.advance(done - self._done)
+
 
 def _here(stages: Stages, missing: list[int], progress: Progress) -> None:
     """Sample all shards, then score them: one model in memory at a time."""
     plan = stages.plan
     unsampled = [n for n in missing if stages.samples.find(n, plan.sample_key(n)) is None]
-    width = plan.sampler.num_responses
-    total = sum(len(plan.asked(n)) for n in unsampled) * max(width, 1)
+    # Samples that lie there are counted by prompts: how many each has is not known before.
+    width = plan.sampler.num_responses or 1
+    unit = "responses" if plan.sampler.num_responses else "prompts"
+    total = sum(len(plan.asked(n)) for n in unsampled) * width
     if unsampled:
         with progress.task(total=total, description="sampling") as task:
-            rated = _Rate(task, "responses")
+            rated, due = _Rate(task, unit), 0
             for number in unsampled:
                 stages.sampled(number, Within(rated))
+                due += len(plan.asked(number)) * width
+                rated.reach(due)  # prompts without room, and samples that are only looked up
         stages.forget_policy()
     if missing:
         total = sum(len(plan.asked(n)) for n in missing)

@@ -39,6 +39,11 @@ class Heard:
     scores: tuple[float, ...]
     log_ratios: tuple[float, ...] | None = None
 
+    @property
+    def num_unscored(self) -> int:
+        """Responses that the scorer could not score."""
+        return int((~np.isfinite(self.scores)).sum())
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -73,7 +78,7 @@ class RoundMeasure:
     @cached_property
     def prompts(self) -> Prompts:
         """Who is asked."""
-        return read_prompts(self.measure.prompts)
+        return read_prompts(self.measure.prompts, split="test")
 
     @property
     def _scorer(self) -> str:
@@ -135,6 +140,9 @@ class RoundMeasure:
     def numbers(self, now: Heard, before: Heard, start: Heard) -> dict[str, Any]:
         """Score, win rate, length and KL against the start, with intervals; the step alone too.
 
+        A response without a score counts as the worst of the policy's others; `unscored` says how
+        many there are, where there are any.
+
         Args:
             now: of the policy.
             before: of the policy one round earlier.
@@ -150,7 +158,8 @@ class RoundMeasure:
         found = evaluate_generations(after, first, ratios, seed=self.config.seed).to_json()
         step = evaluate_generations(after, self._table(before), seed=self.config.seed).to_json()
         ends = ("", "_low", "_high")
-        return {**found, **{f"step_win_rate{end}": step[f"win_rate{end}"] for end in ends}}
+        found |= {f"step_win_rate{end}": step[f"win_rate{end}"] for end in ends}
+        return found | ({"unscored": now.num_unscored} if now.num_unscored else {})
 
     def _table(self, heard: Heard) -> Generations:
         return Generations(
@@ -168,8 +177,8 @@ class RoundMeasure:
                 "prompt": prompt.text,
                 "before": start.texts[index],
                 "after": end.texts[index],
-                "score_before": round(start.scores[index], 3),
-                "score_after": round(end.scores[index], 3),
+                "score_before": _shown(start.scores[index]),
+                "score_after": _shown(end.scores[index]),
                 "tokens_before": len(start.ids[index]),
                 "tokens_after": len(end.ids[index]),
             }
@@ -177,6 +186,10 @@ class RoundMeasure:
                 self.prompts.asked, range(0, len(end.texts), step), strict=True
             )
         ]
+
+
+def _shown(score: float) -> float | None:
+    return round(score, 3) if np.isfinite(score) else None
 
 
 def _known(scores: Sequence[float]) -> np.ndarray:

@@ -21,15 +21,15 @@ from truing.core.progress import Progress
 from truing.engine.adapters import load_merged
 from truing.engine.models import choose_numerics, load_tokenizer
 from truing.errors import ConfigError, StoppedError
-from truing.jobs.pairs import build_pairs
+from truing.jobs.pairs import build_pairs, refuse_idle, sampler_of
 from truing.jobs.round_measures import Heard, RoundMeasure
 from truing.jobs.round_parts import write_part
 from truing.jobs.train import TrainResult
-from truing.pairs import Folder, parse_selector, read_prompts
+from truing.pairs import parse_selector, read_prompts
 from truing.references.policies import of_folder
 from truing.report import write_report
 from truing.responses.identity import model_place
-from truing.responses.parse import parse_sampler, parse_scorer
+from truing.responses.parse import parse_scorer
 from truing.training import folder
 from truing.training.rounds import Extrapolate, Frozen, parse_round_reference
 from truing.training.trainer import MOMENTS
@@ -45,20 +45,21 @@ def check_rounds(rounds: Rounds) -> None:
 
     Raises:
         KnobError: a sampler, scorer or selector that is none.
-        ConfigError: a scorer whose file is not there.
+        ConfigError: a scorer whose file is not there, a key without effect.
         RowError: prompts that cannot be read.
     """
     measure = rounds.measure
-    if rounds.sampler is not None:
-        parse_sampler(rounds.sampler, {"folder": Folder})
+    if rounds.prompts is not None:
+        refuse_idle(sampler_of(rounds.sampler), keep_cut=rounds.keep_cut)
     if rounds.select is not None:
         parse_selector(rounds.select)
     for scorer in (rounds.scorer, None if measure is None else measure.scorer):
         if scorer is not None:
             parse_scorer(scorer).key()
-    for prompts in (rounds.prompts, None if measure is None else measure.prompts):
-        if prompts is not None:
-            read_prompts(prompts)
+    if rounds.prompts is not None:
+        read_prompts(rounds.prompts)
+    if measure is not None:
+        read_prompts(measure.prompts, split="test")
 
 
 @dataclass(frozen=True)
@@ -214,12 +215,14 @@ class RoundsRun:
     def _built(self, policy: str, number: int) -> tuple[str, int]:
         rounds = self.rounds
         given: dict[str, Any] = {"sampler": rounds.sampler, "select": rounds.select}
+        if sampler_of(rounds.sampler).draws:
+            given["seed"] = self.config.seed + max(number - 1, 0)
         result = build_pairs(
             self.place(number) / "pairs",
             policy=policy,
             prompts=rounds.prompts,
             scorer=str(rounds.scorer),
-            seed=self.config.seed + max(number - 1, 0),
+            keep_cut=rounds.keep_cut,
             progress=self.progress,
             **{name: value for name, value in given.items() if value is not None},
         )
@@ -227,7 +230,8 @@ class RoundsRun:
             raise StoppedError(
                 f"of {result.counts['responses']} responses no pair was selected",
                 where=f"round {max(number, 1)}",
-                fix=f"see truing pairs stats {result.output}; select with a smaller gap",
+                fix=f"see truing pairs stats {result.output}; select with a smaller gap, or let "
+                "responses that were cut in: rounds.keep_cut",
             )
         return str(result.data), result.rows
 
@@ -248,6 +252,11 @@ class RoundsRun:
         if measure is None:
             return {}
         start, before, now = (self._heard(measure, n) for n in (0, number - 1, number))
+        if now.num_unscored:
+            self.progress.note(
+                f"{now.num_unscored} of {len(now.texts)} held-out responses have no score: they "
+                "count as the worst of the others"
+            )
         return measure.numbers(now, before, start)
 
     def _finish(self, result: TrainResult | None) -> TrainResult:

@@ -34,6 +34,16 @@ class Folder(Sampler):
         """See `Sampler`."""
         return 0
 
+    @property
+    def draws(self) -> bool:
+        """See `Sampler`."""
+        return False
+
+    @property
+    def may_cut(self) -> bool:
+        """See `Sampler`; nobody says where they ended, so all count as whole."""
+        return False
+
     def key(self) -> str:
         """See `Sampler`."""
         return f"folder {content_key(self.path)}"
