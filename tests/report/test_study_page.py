@@ -29,7 +29,8 @@ def values():
         "ground": {"model": "world()", "data": "the embedded world", "score": "its true score"},
         "plan": {"pairs": 8, "epochs": 1, "seeds": [0, 1, 2], "test_prompts": 6,
                  "tuning_prompts": 4},
-        "cost": {"cells": 6, "cell_seconds": 120.0, "mean_cell_seconds": 20.0, "at_once": 2},
+        "cost": {"cells": 6, "cell_seconds": 120.0, "cell_cpu_seconds": 60.0,
+                 "mean_cell_cpu_seconds": 10.0, "at_once": 2},
         "claims": [
             {"claim": "It is so", "verdict": "does not hold", "is_papers": True, "parts": [part]},
             {"claim": "And so", "verdict": "holds", "is_papers": False, "parts": [part]},

@@ -66,6 +66,8 @@ def test_wrong_words_are_answered(words, code, told, tmp_path):
 
 
 def test_the_kept_results_of_the_repository_say_what_their_numbers_say(repository):
+    if not list((repository / "docs" / "studies").glob("*.json")):
+        pytest.skip("nothing is kept in docs/studies")
     found = truing("verify", "--json", cwd=repository)
     assert found.returncode == 0, found.stderr
     for one in json.loads(found.stdout):

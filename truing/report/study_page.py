@@ -72,7 +72,7 @@ def index_page(studies: Sequence[Mapping[str, Any]]) -> str:
             "verdict": _verdict(one["claims"][0]),
             "others": [_verdict(claim) for claim in one["claims"][1:]],
             "cells": one["cost"]["cells"],
-            "time": duration(one["cost"]["cell_seconds"] / one["cost"]["at_once"]),
+            "time": duration(one["cost"]["cell_cpu_seconds"]),
         }
         for one in studies
     ]
@@ -164,11 +164,13 @@ def _facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("rows a setting", f"{plan['pairs']}, {plan['epochs']} epochs unless a setting says more"),
         ("test prompts", str(plan["test_prompts"])),
         ("tuning prompts", str(plan["tuning_prompts"])),
-        ("cells", f"{cost['cells']} of {brief(cost['mean_cell_seconds'])} s each on the average"),
+        ("cells", str(cost["cells"])),
         (
             "cost",
-            f"{duration(cost['cell_seconds'])} of one core and thread, {cost['at_once']} cells at "
-            f"a time: about {duration(cost['cell_seconds'] / cost['at_once'])}",
+            f"{duration(cost['cell_cpu_seconds'])} of one core, "
+            f"{brief(cost['mean_cell_cpu_seconds'])} s a cell on the average; by the clock "
+            f"{duration(cost['cell_seconds'] / cost['at_once'])} with {cost['at_once']} cells at a "
+            "time and whatever else the machine did",
         ),
         ("date", values["date"]),
         ("machine", f"{machine['system']}, {machine['cores']} cores"),

@@ -118,16 +118,16 @@ def _work(job: CellJob) -> Path:
 
 
 def _made(job: CellJob) -> dict[str, Any]:
-    began = time.monotonic()
+    spent = _Spent()
     if job.content["best_of"]:
         found = job.measuring.best_of(job.content["best_of"], job.content["seed"])
-        return _finished(found, {}, {}, began, began)
+        return _finished(found, {}, {}, spent.numbers(spent))
     run = _work(job) / "run"
     try:
         trained = _evaluated(run) if (run / folder.FINISHED).exists() else _trained(job, run)
     except StoppedError as error:
-        return {"fault": error.what, "numbers": {"seconds": round(time.monotonic() - began, 2)}}
-    done = time.monotonic()
+        return {"fault": error.what, "numbers": spent.numbers(_Spent())}
+    done = _Spent()
     found = job.measuring.policy(str(run))
     if "tuning_pairs" in job.paths:
         # Without a score the values are chosen by pairs that are neither trained nor reported on.
@@ -135,7 +135,28 @@ def _made(job: CellJob) -> dict[str, Any]:
         found["numbers"]["tuning_accuracy"] = judged["reward_accuracy"] or 0.0
     if job.content["by_round"]:
         found["numbers"] |= _earlier_rounds(job, run)
-    return _finished(found, trained, _curves(run), began, done)
+    return _finished(found, trained, _curves(run), spent.numbers(done))
+
+
+class _Spent:
+    """A moment: of the clock, and of the processor's time that this process has had.
+
+    The second is what a cell costs also where other programs hold the machine.
+    """
+
+    def __init__(self) -> None:
+        self.clock, self.processor = time.monotonic(), time.process_time()
+
+    def numbers(self, trained: "_Spent") -> dict[str, float]:
+        """Seconds from here to `trained`, and to now."""
+        now = _Spent()
+        found = {
+            "train_seconds": trained.clock - self.clock,
+            "seconds": now.clock - self.clock,
+            "train_cpu_seconds": trained.processor - self.processor,
+            "cpu_seconds": now.processor - self.processor,
+        }
+        return {name: round(value, 2) for name, value in found.items()}
 
 
 _OF_ROUND = ("score", "win_rate", "kl", "length", "tuning_score")
@@ -203,16 +224,12 @@ def _finished(
     found: Mapping[str, Any],
     trained: Mapping[str, Any],
     curves: Mapping[str, Any],
-    began: float,
-    done: float,
+    spent: Mapping[str, float],
 ) -> dict[str, Any]:
-    now = time.monotonic()
     numbers = {name: trained[name] for name in _OF_PAIRS if trained.get(name) is not None}
-    numbers |= found["numbers"]
-    numbers |= {"train_seconds": round(done - began, 2), "seconds": round(now - began, 2)}
     return {
         "fault": "",
-        "numbers": numbers,
+        "numbers": {**numbers, **found["numbers"], **spent},
         "curves": dict(curves),
         "buckets": trained.get("by_length_difference", []),
         "samples": found["samples"],

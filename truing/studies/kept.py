@@ -141,8 +141,8 @@ def as_markdown(values: Mapping[str, Any]) -> str:
         "",
         f"Scale `{values['scale']}` on {values['ground']['data']}, {values['date']}, "
         f"{machine['cores']} cores, {machine['system']}: {cost['cells']} cells of "
-        f"{cost['mean_cell_seconds']} s, {cost['at_once']} at a time, "
-        f"about {duration(cost['cell_seconds'] / cost['at_once'])}.",
+        f"{brief(cost['mean_cell_cpu_seconds'])} s of one core each, "
+        f"{duration(cost['cell_cpu_seconds'])} in all.",
         "",
         f"    {values['command']}",
         "",

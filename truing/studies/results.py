@@ -161,14 +161,15 @@ def budget(table: Table, plan: Plan) -> str:
 
 
 def _cost(jobs: Sequence[CellJob], seconds: float, at_once: int) -> dict[str, float]:
-    spent = [
-        json.loads(job.file.read_text(encoding="utf-8"))["numbers"].get("seconds", 0.0)
-        for job in jobs
-    ]
+    numbers = [json.loads(job.file.read_text(encoding="utf-8"))["numbers"] for job in jobs]
+    clock, processor = (
+        sum(one.get(name, 0.0) for one in numbers) for name in ("seconds", "cpu_seconds")
+    )
     return {
         "cells": len(jobs),
-        "cell_seconds": round(sum(spent), 1),
-        "mean_cell_seconds": round(sum(spent) / max(len(jobs), 1), 1),
+        "cell_seconds": round(clock, 1),
+        "cell_cpu_seconds": round(processor, 1),
+        "mean_cell_cpu_seconds": round(processor / max(len(jobs), 1), 1),
         "at_once": at_once,
         "this_call_seconds": round(seconds, 1),
     }
