@@ -11,6 +11,7 @@ at each step. Arms run in turns, each pair of runs in one process, so that a slo
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -157,8 +158,9 @@ def sweep(folder: Path, pairs: int, runs: int) -> dict[str, Any]:
     for number, strength in enumerate(STRENGTHS[:runs]):
         keys["objective"] = f"dpo(beta={strength})"
         stored.append(run(keys, folder / f"stored-{number}"))
-        # A reference that is never moved is the start at each step.
-        live.append(run(keys, folder / f"live-{number}", reference="sync(every=1000000)"))
+        # A reference that moves before the last step alone is the start at each step but that.
+        every = math.ceil(pairs / keys["pairs_per_step"]) - 1
+        live.append(run(keys, folder / f"live-{number}", reference=f"sync(every={every})"))
         tell(f"strength {strength}: {stored[-1]['whole']:.1f} s, {live[-1]['whole']:.1f} s")
     first, *later = stored
     speeds = [

@@ -109,6 +109,8 @@ def metrics(steps, seed):
             "logps/rejected": -63 + 10 * (chosen - margin),
             "logps_drift/chosen": 10 * chosen,
             "logps_drift/rejected": 10 * (chosen - margin),
+            "reference/kl": 0.06 * grown,
+            "reference/distance": 0.3 * grown,
             "lengths/chosen": 34 + draw.gauss(0, 2),
             "lengths/rejected": 29 + draw.gauss(0, 2),
         }

@@ -50,8 +50,29 @@ def test_no_bias_is_a_note(biased):
 
 
 def test_equal_lengths_count_one_half():
-    bias = inspect([word_row(i, 5, 5) for i in range(10)]).bias
-    assert (bias["equal"], bias["longer_wins"]) == (1.0, 0.5)
+    bias = inspect([word_row(i, 5 + i % 2, 5) for i in range(10)]).bias
+    assert (bias["equal"], bias["longer_wins"]) == (0.5, 0.75)
+
+
+def test_where_all_lengths_are_equal_there_is_no_bias_to_measure():
+    report = inspect([word_row(i, 5, 5) for i in range(10)], strict=True)
+    assert report.bias["equal"] == 1.0
+    assert report.bias["longer_wins"] is report.bias["longer_wins_low"] is None
+    assert "there is no length bias to measure" in words(report)
+    assert "50.0%" not in words(report)
+    assert report.exit_code == 0
+
+
+def test_the_same_of_unpaired_rows(tmp_path, capsys):
+    from truing.cli.show_inspection import show_report
+
+    rows = [{"prompt": str(i), "completion": " a", "label": bool(i % 2)} for i in range(10)]
+    report = inspect(rows)
+    assert report.labels["longer_wins"] is None
+    assert "all responses are equally long" in words(report)
+    show_report(report)
+    assert "50.0%" not in capsys.readouterr().out
+    assert write_html(report, tmp_path / "page.html").exists()
 
 
 def test_the_correlation_with_the_score_gap_is_pearsons():

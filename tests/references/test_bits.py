@@ -9,6 +9,8 @@ import torch
 from truing.core.progress import SILENT
 from truing.engine import LOGPS_ONLY, PaddedEngine
 from truing.engine.steady import Alone, SteadyAlone, SteadyPacked, SteadyPadded, choose_steady
+from truing.references import stored
+from truing.references.entries import Asked, Places
 from truing.references.store import Shelf
 from truing.references.stored import stored_values
 
@@ -95,3 +97,29 @@ def test_threads_change_no_bit(source, rows, tmp_path):
     finally:
         torch.set_num_threads(threads)
     assert same(one, two)
+
+
+def test_values_that_are_left_on_the_disk_are_the_same(source, rows):
+    whole = stored_values(source, rows, SILENT).values
+    shelf = Shelf.of(source.key)
+    shelf.refresh()
+    places = Places(Asked(rows))
+    assert len(places.missing) == len(places.asked)
+    places.look(shelf.entries)
+    assert not len(places.missing)
+    mapped = places.rows(in_memory=0)
+    assert not isinstance(mapped, list)
+    assert len(mapped) == len(rows)
+    assert same(mapped, whole)
+    assert same(mapped[3:5], whole[3:5])
+    assert np.array_equal(mapped[-1], whole[-1])
+
+
+def test_a_pass_in_many_parts_gives_the_same_bits(source, rows, tmp_path, monkeypatch):
+    whole = stored_values(source, rows, SILENT).values
+    monkeypatch.setattr(stored, "_AT_ONCE", 7)
+    parts = stored_values(
+        source, rows, SILENT, shelf_of=lambda key: Shelf.of(key, tmp_path / "parts")
+    )
+    assert parts.computed == 80
+    assert same(parts.values, whole)

@@ -135,10 +135,12 @@ def test_a_hard_reference_is_the_policy_again_after_each_update(keys, tmp_path):
 def test_killed_at_any_moment_it_ends_with_the_same_weights(keys, tmp_path):
     def command(output):
         text = [f"{k}={v}" for k, v in keys.items() if k != "trainer"]
-        more = ["epochs=3", "trainer.save_steps=1", "reference=ema(decay=0.4, every=2)"]
+        more = ["epochs=1.5", "trainer.save_steps=1", "reference=ema(decay=0.4, every=2)"]
         return [sys.executable, "-m", "truing", "train", *text, *more, f"output={output}"]
 
-    whole = train(**keys, output=tmp_path / "whole", epochs=3, reference="ema(decay=0.4, every=2)")
+    whole = train(
+        **keys, output=tmp_path / "whole", epochs=1.5, reference="ema(decay=0.4, every=2)"
+    )
     run = tmp_path / "run"
     process = subprocess.Popen(command(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     # An odd step: the reference stands between two updates.

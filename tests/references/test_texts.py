@@ -1,14 +1,18 @@
 """A reference with another tokenizer: the same text under its own tokens, one sum a response."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from truing import evaluate, train
 from truing.errors import NeedsError
+from truing.jobs.check import check
 from truing.references.texts import means_the_same
 
 
@@ -41,6 +45,11 @@ def keys(start, pairs, tmp_path):
         "shuffle": False,
         "trainer": {"save_strategy": "no"},
     }
+
+
+def faults(keys, **more):
+    """What a check finds wrong; no model is loaded for it."""
+    return check({**keys, "output": str(keys["output"]), **more}).faults
 
 
 def plain_sums(folder, rows):
@@ -133,9 +142,30 @@ def test_an_objective_of_tokens_refuses_it_before_a_model_loads(keys, stranger, 
     assert not keys["output"].exists()
 
 
-def test_cut_responses_are_refused(keys, stranger):
+@pytest.mark.parametrize("truncation", ["cut", "keep_end", "keep_start"])
+def test_rows_that_were_cut_are_refused(keys, stranger, truncation):
+    reference = f"model(path={stranger!r})"
     with pytest.raises(NeedsError, match="cut at the length limit"):
-        train(**keys, max_length=50, truncation="cut", reference=f"model(path={stranger!r})")
+        train(**keys, max_length=50, truncation=truncation, reference=reference)
+
+
+def test_a_prompt_that_was_cut_matters_to_nobody_who_does_not_read_it(keys, stranger):
+    reference = f"unconditional(model(path={stranger!r}))"
+    assert not faults(keys, max_length=50, truncation="keep_end", reference=reference)
+
+
+def test_held_out_rows_that_were_cut_are_refused_too(keys, stranger, pairs, tmp_path):
+    short = tmp_path / "short.jsonl"
+    short.write_text(json.dumps({"prompt": "So?", "chosen": " Yes.", "rejected": " No."}) + "\n")
+    (fault,) = faults(
+        keys,
+        data=str(short),
+        evaluation={"data": str(pairs)},
+        max_length=50,
+        truncation="keep_end",
+        reference=f"model(path={stranger!r})",
+    )
+    assert "cut at the length limit" in fault.what
 
 
 def test_one_that_follows_the_policy_cannot_stand_beside_it(keys, stranger):
@@ -152,3 +182,38 @@ def test_the_same_ids_are_read_as_they_are_and_added_tokens_change_nothing(start
     assert means_the_same(ours, grown)
     assert means_the_same(grown, ours)
     assert not means_the_same(ours, theirs)
+
+
+def test_a_check_names_what_another_tokenizer_makes_impossible(keys, stranger):
+    reference = f"model(path={stranger!r})"
+    (fault,) = faults(keys, objective="sampo()", reference=reference)
+    assert "has another tokenizer" in fault.what
+
+
+@pytest.mark.parametrize("limit", [24, 48])  # none of the rows, and some
+def test_a_row_that_it_cannot_read_is_named_before_any_model_loads(keys, stranger, tmp_path, limit):
+    folder = tmp_path / "short"
+    shutil.copytree(stranger, folder)
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(described | {"max_position_embeddings": limit}))
+    for file in folder.glob("*.safetensors"):
+        file.write_bytes(b"never read")
+    (fault,) = faults(keys, reference=f"model(path={str(folder)!r})")
+    assert "cannot be read by the reference" in fault.what
+    assert f"{keys['data']} row" in fault.what
+
+
+def test_the_tokenizer_is_that_of_the_revision(keys, start, stranger):
+    """A hub name of two revisions as it lies in the cache; the later one has other tokens."""
+    place = Path(constants.HF_HUB_CACHE) / "models--team--two"
+    (place / "refs").mkdir(parents=True)
+    for name, folder, commit in (("main", start, "a" * 40), ("next", stranger, "b" * 40)):
+        (place / "refs" / name).write_text(commit)
+        shutil.copytree(folder, place / "snapshots" / commit)
+    try:
+        run = train(**keys, epochs=0.01, reference="model(path='team/two', revision='next')")
+    finally:
+        shutil.rmtree(place)
+    line = json.loads((run.output / "metrics.jsonl").read_text().splitlines()[0])
+    assert "reference/kl" not in line  # sums: its tokens are its own
+    assert line["reference/distance"] > 0.5

@@ -1,10 +1,20 @@
 """The verbs on references: compute, list, verify, prune."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from truing.cli.options import AsJson, Data, Items, Model, ObjectiveText, given
+from truing.cli.options import (
+    AsJson,
+    Data,
+    Items,
+    Model,
+    ObjectiveText,
+    SkipBad,
+    Strict,
+    given,
+)
 
 Reference = Annotated[
     str | None, typer.Option(help="For instance \"model(path='other')\"; default: policy_start().")
@@ -24,13 +34,20 @@ def compute(
     data: Data = None,
     objective: ObjectiveText = None,
     reference: Reference = None,
+    strict: Strict = False,
+    skip_bad: SkipBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute what a run will ask its references; the run finds it in the store."""
     from truing.cli.show_references import show_computed
 
     flags = given(data, model=model, objective=objective, reference=reference)
-    show_computed(items or [], flags, as_json=as_json)
+    show_computed(items or [], flags, _rows(strict=strict, skip_bad=skip_bad), as_json=as_json)
+
+
+def _rows(*, strict: bool, skip_bad: Path | None) -> dict[str, Any]:
+    """What becomes of bad rows, as `truing train` takes it."""
+    return {"strict": strict, "skip_bad": skip_bad}
 
 
 @verbs.command("list")
@@ -48,14 +65,20 @@ def verify(
     data: Data = None,
     objective: ObjectiveText = None,
     reference: Reference = None,
+    strict: Strict = False,
+    skip_bad: SkipBad = None,
     rows: Annotated[int, typer.Option(min=1, help="Responses that are computed again.")] = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Check every shard; with a run, compute some of its stored values again and compare."""
+    """Check every shard; with a run, compute some of its stored values again and compare.
+
+    Nothing is taken away or stored: exit code 1 where something is wrong, and what mends it.
+    """
     from truing.cli.show_references import show_verified
 
     flags = given(data, model=model, objective=objective, reference=reference)
-    is_sound = show_verified(items or [], flags, rows=rows, as_json=as_json)
+    options = _rows(strict=strict, skip_bad=skip_bad)
+    is_sound = show_verified(items or [], flags, options, rows=rows, as_json=as_json)
     if not is_sound:
         raise typer.Exit(1)
 

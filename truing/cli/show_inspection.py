@@ -26,6 +26,7 @@ _MET = {
     "reversals": "rejected has the higher score",
     "empty_in_kwise": "an empty response among several",
     "joined": "prompt and response in one word",
+    "idle_tools": "tools that reach no model",
 }
 _TWICE = {
     "repeats": "rows that repeat one before",

@@ -1,10 +1,18 @@
-"""Token ids that were computed once: found again by what was tokenised, and by which tokenizer."""
+"""Token ids that were computed once: found again by what was tokenised, and by which tokenizer.
+
+And the memory of hashes: a file is known by its path, size, inode and both its times, so that a
+second run does not read gigabytes again. Who changes a file in place can put back the time of its
+content, not that of its inode.
+"""
 
 import hashlib
+import json
 import os
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,3 +74,48 @@ class TokenCache:
             aside.replace(path)
         except OSError:
             aside.unlink(missing_ok=True)
+
+
+def content_hash(file: Path, *, trusts_memory: bool = True) -> str:
+    """A hash of a file's bytes.
+
+    Args:
+        file: that is there.
+        trusts_memory: take the hash of a file that looks unchanged from the last time.
+    """
+    real = file.resolve()
+    facts = real.stat()
+    seen = [str(real), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+    known = recalled("hashes", str(real)) if trusts_memory else {}
+    if known.get("seen") == seen:
+        return str(known["hash"])
+    with real.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    remember("hashes", str(real), {"seen": seen, "hash": found})
+    return found
+
+
+def recalled(group: str, name: str) -> dict[str, Any]:
+    """What was remembered under a name; {} where nothing was."""
+    try:
+        return dict(json.loads(_note(group, name).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def remember(group: str, name: str, values: dict[str, Any]) -> None:
+    """Keep something for the next run; where it cannot be written, that one finds out again."""
+    note = _note(group, name)
+    aside = note.with_suffix(f".{os.getpid()}.part")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(values), encoding="utf-8")
+        aside.replace(note)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()
+
+
+def _note(group: str, name: str) -> Path:
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    return cache_folder() / group / f"{digest}.json"

@@ -167,6 +167,7 @@ class Cells:
             for key, value in turn.items()
             if key not in {role_key, content_key} | _DROPPED_KEYS and value is not None
         }
+        _refuse_odd_calls(rest.get("tool_calls", []), number, name)
         content = self._content(turn.get(content_key), number, name, may_be_null=bool(rest))
         return Message(ROLES[role], content, canonical(rest) if rest else "")
 
@@ -209,6 +210,19 @@ class Cells:
             fix="name the key that holds the text of a part: `columns: {part: text}`"
             if keys
             else "give the content of each turn as text",
+        )
+
+
+def _refuse_odd_calls(calls: Any, number: int, name: str) -> None:
+    """Whatever the chat template would make of them, calls are a list of objects."""
+    is_list = isinstance(calls, Sequence) and not isinstance(calls, str)
+    if not is_list or not all(isinstance(call, Mapping) for call in calls):
+        raise CellError(
+            f"turn {number}: tool_calls is {type_name(calls)} ({calls!r:.40}); a list of calls, "
+            "each an object, is wanted",
+            column=name,
+            fix="write `tool_calls: [{name: ..., arguments: {...}}]`, as the chat template reads "
+            "them",
         )
 
 

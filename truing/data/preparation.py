@@ -15,12 +15,14 @@ from truing.core.needs import Needs
 from truing.core.progress import SILENT, Progress
 from truing.data.examples import Example
 from truing.data.limits import POLICIES, Fitted, Truncation, fit
+from truing.data.prepared import keep, load, place_of
 from truing.data.reading import RowReader
 from truing.data.rows import Row, odd_turn, spoken
 from truing.data.signal import REASONS, check_row, learned, order_of, silence_of, without_empty
 from truing.data.sources import Data
 from truing.data.summary import DataSummary, Tallies, left_out_sentences, sentences
 from truing.data.table import Collector, ExampleTable
+from truing.data.template import drops_tools
 from truing.data.tokenise import TokenisedRow, Tokeniser
 from truing.data.turns import LOSS_TURNS, LossTurns, Mask
 from truing.data.where import Fault, refusal
@@ -79,27 +81,37 @@ def prepare(
         ConfigError: a limit or policy that does not exist.
     """
     _refuse_unknown(max_length, truncation, loss_turns)
-    reader = RowReader(
-        source,
-        columns=columns,
-        is_auxiliary=is_auxiliary,
-        skips_bad=skip_bad is not None,
-        offers_skip=offers_skip,
-    )
-    maker = _Maker(
-        Tokeniser(tokenizer, loss_turns),
-        tokenizer.bos_token_id,
-        max_length,
-        truncation,
-        needs,
-        is_auxiliary,
-    )
+    aside = None if skip_bad is None else Path(skip_bad)
+    reader = RowReader(source, columns, is_auxiliary, aside is not None, offers_skip)
+    tokeniser, begin = Tokeniser(tokenizer, loss_turns), tokenizer.bos_token_id
+    maker = _Maker(tokeniser, begin, max_length, truncation, needs, is_auxiliary)
+    return Prepared(*_found(reader, maker, aside, progress, strict=strict))
+
+
+def _found(
+    reader: RowReader, maker: "_Maker", aside: Path | None, progress: Progress, *, strict: bool
+) -> tuple[ExampleTable, DataSummary]:
+    """From the last time, where the files and all that the examples depend on are the same."""
+    settings = maker.settings | {"columns": dict(reader.columns or {}), "strict": strict}
+    # Rows that are skipped have to be written out again, which is done by reading them.
+    key = None if aside is not None else maker.tokeniser.key
+    place = place_of(reader.data, key, maker.needs, settings)
+    kept = None if place is None else load(place)
+    if kept is not None:
+        return kept
+    made = _made(reader, maker, aside, progress, strict=strict)
+    return made if place is None else keep(place, *made)
+
+
+def _made(
+    reader: RowReader, maker: "_Maker", aside: Path | None, progress: Progress, *, strict: bool
+) -> tuple[ExampleTable, DataSummary]:
     examples, faults = _collected(reader, maker, progress)
-    if skip_bad is not None:
-        write_faults(Path(skip_bad), [*reader.faults, *faults])
+    if aside is not None:
+        write_faults(aside, [*reader.faults, *faults])
     elif faults:
-        raise refusal(faults, offers_skip=offers_skip)
-    return _finish(maker, reader, examples, faults, strict=strict)
+        raise refusal(faults, offers_skip=reader.offers_skip)
+    return examples, _finish(maker, reader, examples, faults, strict=strict)
 
 
 def _refuse_unknown(max_length: int, truncation: Truncation, loss_turns: LossTurns) -> None:
@@ -168,6 +180,12 @@ class _Maker:
     kinds: Counter[str] = field(default_factory=Counter)
     labels: set[bool] = field(default_factory=set)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the examples depend on beside rows, tokenizer and needs."""
+        names = ("begin_id", "max_length", "truncation", "is_auxiliary")
+        return {name: getattr(self, name) for name in names}
+
     def with_signal(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Rows that teach something; the others are counted and left out."""
         for row in rows:
@@ -189,6 +207,8 @@ class _Maker:
                 self.tallies.add("ties" if is_tie else "reversals", row.where)
             if self.tokeniser.renderer.spells_control(spoken(row)):
                 self.tallies.add("special", row.where)
+            if drops_tools(row, self.tokeniser.renderer):
+                self.tallies.add("idle_tools", row.where)
             turn = odd_turn(row)
             if turn:
                 self.tallies.add("odd_turns", row.where, turn)
@@ -284,7 +304,7 @@ def _finish(
     faults: Sequence[Fault],
     *,
     strict: bool,
-) -> Prepared:
+) -> DataSummary:
     tallies = maker.tallies
     left_out = tallies.of(REASONS)
     bad = [*reader.faults, *faults]
@@ -323,6 +343,7 @@ def _finish(
         moved=tallies["moved"],
         moved_tokens=maker.sums["moved"],
         special=tallies["special"],
+        idle_tools=tallies["idle_tools"],
         odd_turns=tallies["odd_turns"],
         ends_inside=tallies["ends_inside"],
         end_first=tallies["end_first"],
@@ -335,7 +356,7 @@ def _finish(
         fingerprint=hashlib.blake2b(examples.row_ids.tobytes(), digest_size=16).hexdigest(),
     )
     notes = (*reader.notes, *sentences(summary, one_label=_one_label(maker.labels)))
-    return Prepared(examples, replace(summary, notes=notes))
+    return replace(summary, notes=notes)
 
 
 def _one_label(labels: set[bool]) -> str:

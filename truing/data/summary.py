@@ -78,6 +78,8 @@ class DataSummary:
         moved: rows in which tokens moved from the prompt across its border.
         moved_tokens: how many.
         special: rows whose text holds control texts of the tokenizer.
+        idle_tools: rows whose descriptions of tools reach no model: plain text, or a chat template
+            that writes none.
         odd_turns: conversations in which one role speaks twice in a row, or the assistant first.
         ends_inside: rows with an end token before the end of a response.
         end_first: rows without a prompt token, to which the end token was put first.
@@ -107,6 +109,7 @@ class DataSummary:
     moved: Tally = Tally()
     moved_tokens: int = 0
     special: Tally = Tally()
+    idle_tools: Tally = Tally()
     odd_turns: Tally = Tally()
     ends_inside: Tally = Tally()
     end_first: Tally = Tally()
@@ -147,6 +150,10 @@ def sentences(summary: DataSummary, *, one_label: str = "") -> tuple[str, ...]:
             summary.several_turns,
             "responses of several turns; only the assistant's are learned "
             f"({summary.context_tokens} tokens between them carry no loss)",
+        ),
+        (
+            summary.idle_tools,
+            "descriptions of tools that reach no model (plain text, or a chat template without)",
         ),
         (summary.odd_turns, "an unusual order of turns, which the chat template took"),
         (summary.reversed, "the rejected response has the higher score"),

@@ -1,7 +1,9 @@
 """Many examples in a few flat arrays, on disk where they would fill the memory."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, overload
@@ -10,11 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truing.data.cache import cache_folder
-from truing.data.examples import Example
+from truing.data.examples import Example, Ids
 from truing.data.where import Where
 
 # Token ids beyond this number lie in a file that is mapped into memory (256 MiB of int32).
 _IN_MEMORY = 64 * 2**20
+Masks = tuple[NDArray[np.bool_], ...]
+# Arrays of a table, by name.
+COLUMNS = (
+    "ids", "speech_starts", "row_starts", "pairs", "pair_starts", "row_ids", "file", "number",
+    "scores", "wins", "labels", "cut", "learned_rows", "learned_ends", "learned",
+)  # fmt: skip
 
 
 class ExampleTable(Sequence[Example]):
@@ -22,6 +30,19 @@ class ExampleTable(Sequence[Example]):
 
     def __init__(self, columns: "_Columns") -> None:
         self._columns = columns
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], files: Sequence[str]) -> "ExampleTable":
+        """A table of what `to_arrays` gave."""
+        learned = _unpacked(arrays["learned_rows"], arrays["learned_ends"], arrays["learned"])
+        flat = {name: arrays[name] for name in COLUMNS if not name.startswith("learned")}
+        return cls(_Columns(**flat, files=tuple(files), learned=learned))
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], list[str]]:
+        """All of it as arrays by the names of `COLUMNS`, and the files' names."""
+        columns = self._columns
+        flat = {n: getattr(columns, n) for n in COLUMNS if not n.startswith("learned")}
+        return flat | _packed(columns.learned), list(columns.files)
 
     def __len__(self) -> int:
         return len(self._columns.row_ids)
@@ -48,28 +69,51 @@ class ExampleTable(Sequence[Example]):
         """Of all rows, in order, (rows,)."""
         return self._columns.row_ids
 
+    def speeches(self) -> Iterator[tuple[Ids, list[Ids]]]:
+        """Prompt and responses of each row, and nothing else of it: many times faster."""
+        columns = self._columns
+        rows, bounds = columns.row_starts.tolist(), columns.speech_starts
+        for first, last in pairwise(rows):
+            prompt, *responses = (
+                columns.ids[a:b] for a, b in pairwise(bounds[first : last + 1].tolist())
+            )
+            yield prompt, responses
 
+    def over(self, tokens: int) -> NDArray[np.int64]:
+        """Rows that would take more tokens, were all responses as long as the longest."""
+        columns = self._columns
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        lengths, starts = np.diff(columns.speech_starts), columns.row_starts[:-1]
+        prompts, lengths[starts] = lengths[starts], 0
+        longest = np.maximum.reduceat(lengths, starts)
+        counts = np.diff(columns.row_starts) - 1
+        return np.flatnonzero(counts * (prompts + longest) > tokens)
+
+
+@dataclass(frozen=True, eq=False)
 class _Columns:
-    """The flat arrays; `starts` say where the entries of each row begin, and the last one ends."""
+    """The flat arrays; `starts` say where the entries of each row begin, and the last one ends.
 
-    def __init__(self, collector: "Collector") -> None:
-        self.ids = collector.all_ids()
-        # Speeches: the prompt of a row, then its responses.
-        self.speech_starts = _starts(collector.lengths)
-        self.row_starts = _starts(collector.num_speeches)
-        self.pairs = np.array(collector.pairs, dtype=np.int32).reshape(-1, 2)
-        self.pair_starts = _starts(collector.num_pairs)
-        self.row_ids = np.array(collector.row_ids, dtype=np.int64)
-        self.files = tuple(collector.files)
-        self.file = np.array(collector.file, dtype=np.int32)
-        self.number = np.array(collector.number, dtype=np.int64)
-        # One value a response; NaN or -1 where the row says nothing.
-        self.scores = np.array(collector.scores, dtype=np.float64)
-        self.wins = np.array(collector.wins, dtype=np.float64)
-        self.labels = np.array(collector.labels, dtype=np.int8)
-        self.cut = np.array(collector.cut, dtype=np.bool_)
-        # Of the few rows whose responses hold turns of others.
-        self.learned = collector.learned
+    Speeches are the prompt of a row, then its responses. `scores`, `wins`, `labels` and `cut` have
+    one value a response, NaN or -1 where the row says nothing; `learned` is of the few rows whose
+    responses hold turns of others.
+    """
+
+    ids: NDArray[np.int32]
+    speech_starts: NDArray[np.int64]
+    row_starts: NDArray[np.int64]
+    pairs: NDArray[np.int32]
+    pair_starts: NDArray[np.int64]
+    row_ids: NDArray[np.int64]
+    file: NDArray[np.int32]
+    number: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    wins: NDArray[np.float64]
+    labels: NDArray[np.int8]
+    cut: NDArray[np.bool_]
+    files: tuple[str, ...]
+    learned: Mapping[int, Masks]
 
     def example(self, index: int) -> Example:
         first, last = self.row_starts[index], self.row_starts[index + 1]
@@ -97,6 +141,24 @@ def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))])
 
 
+def _packed(learned: Mapping[int, Masks]) -> dict[str, np.ndarray]:
+    """Masks one after the other; of each its row, and where it ends behind a 0."""
+    masks = [mask for of_row in learned.values() for mask in of_row]
+    rows = [row for row, of_row in learned.items() for _ in of_row]
+    return {
+        "learned_rows": np.array(rows, dtype=np.int64),
+        "learned_ends": _starts([len(mask) for mask in masks]),
+        "learned": np.concatenate([np.zeros(0, dtype=np.bool_), *masks]),
+    }
+
+
+def _unpacked(rows: np.ndarray, ends: np.ndarray, flat: np.ndarray) -> dict[int, Masks]:
+    found: dict[int, Masks] = {}
+    for row, (first, last) in zip(rows.tolist(), pairwise(ends.tolist()), strict=True):
+        found[row] = (*found.get(row, ()), flat[first:last])
+    return found
+
+
 def _values(values: NDArray[np.float64]) -> tuple[float, ...] | None:
     return None if np.isnan(values[0]) else tuple(values.tolist())
 
@@ -108,28 +170,29 @@ class Collector:
         self._in_memory, self._waiting = in_memory, 0
         self._parts: list[np.ndarray] = []
         self._file: IO[bytes] | None = None
-        self.lengths: list[int] = []
-        self.num_speeches: list[int] = []
-        self.pairs: list[tuple[int, int]] = []
-        self.num_pairs: list[int] = []
-        self.row_ids: list[int] = []
+        # Of very many rows lists of Python's own numbers would take ten times as much.
+        self.lengths = array("q")
+        self.num_speeches = array("q")
+        self.pairs = array("i")
+        self.num_pairs = array("q")
+        self.row_ids = array("q")
         self.files: dict[str, int] = {}
-        self.file: list[int] = []
-        self.number: list[int] = []
-        self.scores: list[float] = []
-        self.wins: list[float] = []
-        self.labels: list[int] = []
-        self.cut: list[bool] = []
-        self.learned: dict[int, tuple[NDArray[np.bool_], ...]] = {}
+        self.file = array("i")
+        self.number = array("q")
+        self.scores = array("d")
+        self.wins = array("d")
+        self.labels = array("b")
+        self.cut = array("b")
+        self.learned: dict[int, Masks] = {}
 
     def add(self, example: Example) -> None:
         """One more example."""
         speeches = (example.prompt, *example.responses)
         self._parts += speeches
         self._waiting += example.num_tokens
-        self.lengths += map(len, speeches)
+        self.lengths.extend(map(len, speeches))
         self.num_speeches.append(len(speeches))
-        self.pairs += example.pairs
+        self.pairs.extend(number for pair in example.pairs for number in pair)
         self.num_pairs.append(len(example.pairs))
         if example.learned is not None:
             self.learned[len(self.row_ids)] = example.learned
@@ -137,10 +200,10 @@ class Collector:
         self.file.append(self.files.setdefault(example.where.file, len(self.files)))
         self.number.append(example.where.row)
         count = len(example.responses)
-        self.scores += example.scores or [np.nan] * count
-        self.wins += example.win_probability or [np.nan] * count
-        self.labels += [-1] * count if example.labels is None else map(int, example.labels)
-        self.cut += example.cut or [False] * count
+        self.scores.extend(example.scores or [np.nan] * count)
+        self.wins.extend(example.win_probability or [np.nan] * count)
+        self.labels.extend([-1] * count if example.labels is None else map(int, example.labels))
+        self.cut.extend(example.cut or [False] * count)
         if self._waiting > self._in_memory:
             self._write()
 
@@ -164,7 +227,24 @@ class Collector:
 
     def table(self) -> ExampleTable:
         """All examples that were added."""
-        return ExampleTable(_Columns(self))
+        return ExampleTable(
+            _Columns(
+                ids=self.all_ids(),
+                speech_starts=_starts(self.lengths),
+                row_starts=_starts(self.num_speeches),
+                pairs=np.array(self.pairs, dtype=np.int32).reshape(-1, 2),
+                pair_starts=_starts(self.num_pairs),
+                row_ids=np.array(self.row_ids, dtype=np.int64),
+                file=np.array(self.file, dtype=np.int32),
+                number=np.array(self.number, dtype=np.int64),
+                scores=np.array(self.scores, dtype=np.float64),
+                wins=np.array(self.wins, dtype=np.float64),
+                labels=np.array(self.labels, dtype=np.int8),
+                cut=np.array(self.cut, dtype=np.bool_),
+                files=tuple(self.files),
+                learned=self.learned,
+            )
+        )
 
 
 def _room() -> Path | None:

@@ -60,6 +60,11 @@ class Renderer:
         """Texts that the tokenizer reads as control tokens wherever they stand."""
         self._first_characters = {text[0] for text in self.special_texts if text}
 
+    @property
+    def writes_tools(self) -> bool:
+        """Whether the chat template has a place for descriptions of tools."""
+        return "tool" in str(self._tokenizer.chat_template)
+
     def spells_control(self, texts: Iterable[str]) -> bool:
         """Whether one of the texts holds a control text, which is read as that token."""
         # Most texts do not even hold the character that all of them begin with.
@@ -174,6 +179,16 @@ class Renderer:
                     f"{whole[border : border + 40]!r}",
                     fix="use a template that writes earlier turns the same way in both cases",
                 )
+
+
+def drops_tools(row: Row, renderer: Renderer | None) -> bool:
+    """Whether the row describes tools that its text will not show.
+
+    Plain text goes through no template; without a renderer the template is not known.
+    """
+    if not row.tools or not row.is_conversational:
+        return bool(row.tools)
+    return renderer is not None and not renderer.writes_tools
 
 
 def _plain(speech: Speech) -> str:

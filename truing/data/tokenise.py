@@ -129,8 +129,14 @@ class Tokeniser:
 
     @cached_property
     def _cache(self) -> TokenCache:
-        """Under a key of everything that the ids depend on beside the text."""
-        assert self._fast is not None
+        assert self.key is not None
+        return TokenCache(self.key)
+
+    @cached_property
+    def key(self) -> bytes | None:
+        """Of everything that the ids depend on beside the text; None where it is not known."""
+        if self._fast is None:
+            return None
         parts = (
             self._fast.to_str(),
             self._fast.encode_special_tokens,  # no part of the text before
@@ -140,7 +146,7 @@ class Tokeniser:
             self._begin,
             self._loss_turns,
         )
-        return TokenCache(hashlib.blake2b(repr(parts).encode(), digest_size=16).digest())
+        return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
 
     def _computed(self, rows: Sequence[Row]) -> list[TokenisedRow | Fault]:
         rendered: list[Any] = []

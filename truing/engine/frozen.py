@@ -1,20 +1,67 @@
 """A model that is only read: of a revision, quantised, or waiting elsewhere than on the device."""
 
+import importlib.util
 import shutil
 import tempfile
 import weakref
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
 
-from truing.engine.adapters import load_merged
+from truing.engine.adapters import base_of, load_merged
 from truing.engine.forward import use_own_attention
+from truing.engine.gguf_files import is_gguf
 from truing.engine.logps import COMPUTES_ON
-from truing.engine.models import Numerics, without_dropout
+from truing.engine.models import Numerics, only_here, refuse_absent, without_dropout
 from truing.errors import ModelError
 
 _FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+
+
+def refuse_unloadable(
+    path: str, device: torch.device, *, revision: str | None, quantisation: str, offload: str
+) -> None:
+    """What cannot be loaded so, or would have no effect; nothing is read or fetched for that.
+
+    Args:
+        path: folder, file or hub name.
+        device: where it would compute.
+        revision: see `load_frozen`.
+        quantisation: see `load_frozen`.
+        offload: see `load_frozen`.
+
+    Raises:
+        ModelError: names the knob, or the path where nothing lies.
+    """
+    refuse_absent(path)
+    if revision is not None and Path(path).exists():
+        raise ModelError(
+            f"revision={revision!r} has no effect: this is a folder or file, and only names of the "
+            "model hub have revisions",
+            where=path,
+            fix="leave `revision` out, or give the hub name",
+        )
+    refuse_absent(base_of(path))
+    if quantisation != "none" and is_gguf(path):
+        raise ModelError(
+            f"quantisation={quantisation!r} is not for a GGUF file, which brings its own",
+            where=path,
+            fix="leave `quantisation` out, or give the folder with *.safetensors",
+        )
+    if quantisation != "none" and importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantisation={quantisation!r} needs bitsandbytes, which is not installed",
+            where=path,
+            fix="pip install 'truing[quantization]'",
+        )
+    if offload == "cpu" and device.type == "cpu":
+        raise ModelError(
+            'offload="cpu" has no effect where the model computes on the CPU',
+            where=path,
+            fix='leave it out, or use offload="disk"',
+        )
 
 
 def load_frozen(
@@ -33,6 +80,9 @@ def load_frozen(
     Raises:
         ModelError: it cannot be loaded so.
     """
+    refuse_unloadable(
+        path, numerics.device, revision=revision, quantisation=quantisation, offload=offload
+    )
     if revision is None and quantisation == "none":
         model: Any = load_merged(path, numerics.weights)
     else:
@@ -45,11 +95,16 @@ def load_frozen(
 
 
 def _loaded(path: str, numerics: Numerics, revision: str | None, quantisation: str) -> Any:
-    options: dict[str, Any] = {"dtype": numerics.weights}
+    options: dict[str, Any] = {
+        "dtype": numerics.weights,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "local_files_only": only_here(path),
+    }
     if revision is not None:
         options["revision"] = revision
     if quantisation != "none":
-        options["quantization_config"] = _quantised(path, quantisation, numerics.weights)
+        options["quantization_config"] = _quantised(quantisation, numerics.weights)
         options["device_map"] = {"": numerics.device}
     try:
         model = AutoModelForCausalLM.from_pretrained(path, **options)
@@ -65,17 +120,9 @@ def _loaded(path: str, numerics: Numerics, revision: str | None, quantisation: s
     return model
 
 
-def _quantised(path: str, quantisation: str, dtype: torch.dtype) -> Any:
+def _quantised(quantisation: str, dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
-    try:
-        import bitsandbytes  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ModelError(
-            f"quantisation={quantisation!r} needs bitsandbytes, which is not installed",
-            where=path,
-            fix="pip install 'truing[quantization]'",
-        ) from error
     if quantisation == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -88,12 +135,6 @@ def _offloaded(model: Any, offload: str, device: torch.device) -> Any:
 
     setattr(model, COMPUTES_ON, device)
     if offload == "cpu":
-        if device.type == "cpu":
-            raise ModelError(
-                'offload="cpu" has no effect where the model computes on the CPU',
-                where="reference",
-                fix='leave it out, or use offload="disk"',
-            )
         return cpu_offload(model, execution_device=device)
     folder = tempfile.mkdtemp(prefix="truing-offload-")
     # The weights on disk go with the model.

@@ -1,13 +1,16 @@
 """Loading models and tokenizers, and making them fit each other."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, is_offline_mode
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -58,13 +61,36 @@ def choose_numerics(dtype: str) -> Numerics:
     return Numerics(getattr(torch, dtype), None, device)
 
 
-def _only_here(path: str) -> bool:
+def is_hub_name(path: str) -> bool:
+    """Whether a model hub could know this name: `name` or `owner/name`; a path has other signs."""
+    try:
+        validate_repo_id(path)
+    except HFValidationError:
+        return False
+    return not is_gguf(path)
+
+
+def refuse_absent(path: str) -> None:
+    """A path where nothing lies, and which is no name that a model hub could know.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if not Path(path).exists() and not is_hub_name(path):
+        raise ModelError(
+            "there is no such folder or file", where=path, fix="check the spelling of the path"
+        )
+
+
+def only_here(path: str) -> bool:
     """Whether to look for a model on this machine alone: there is no way to the hub.
 
     Asking the name service once takes a moment; the hub's client would try five times, with pauses.
     """
     if Path(path).exists():
         return False
+    if is_offline_mode():
+        return True
     host = urlparse(constants.ENDPOINT).hostname
     try:
         socket.getaddrinfo(host, 443)
@@ -73,8 +99,8 @@ def _only_here(path: str) -> bool:
     return False
 
 
-def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder, GGUF file or hub name.
+def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, GGUF file or hub name (of a branch, tag or commit there).
 
     Raises:
         ModelError: it cannot be loaded, or has no end token.
@@ -82,7 +108,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     place, file = place_of(path)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            place, local_files_only=_only_here(place), **_NO_CODE, **file
+            place, local_files_only=only_here(place), **_of(revision), **_NO_CODE, **file
         )
     except _LOADING_FAULTS as error:
         raise _unloadable("tokenizer", path, error) from error
@@ -107,7 +133,11 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
             load_gguf(place, file, dtype)
             if file
             else AutoModelForCausalLM.from_pretrained(
-                place, dtype=dtype, use_safetensors=True, **_NO_CODE
+                place,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=only_here(place),
+                **_NO_CODE,
             )
         )
     except _LOADING_FAULTS as error:
@@ -119,17 +149,24 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
     return model.eval()
 
 
-def load_config(path: str) -> Any:
-    """The configuration of the model of a folder, GGUF file or hub name.
+def load_config(path: str, revision: str | None = None) -> Any:
+    """The configuration of the model of a folder, GGUF file or hub name (of a revision there).
 
     Raises:
         ModelError: it cannot be loaded.
     """
     place, file = place_of(path)
     try:
-        return AutoConfig.from_pretrained(place, **_NO_CODE, **file)
+        return AutoConfig.from_pretrained(
+            place, local_files_only=only_here(place), **_of(revision), **_NO_CODE, **file
+        )
     except _LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
+
+
+def _of(revision: str | None) -> Mapping[str, str]:
+    """Left out where none is named: a GGUF file's loader takes none."""
+    return {} if revision is None else {"revision": revision}
 
 
 def _unloadable(kind: str, path: str, error: BaseException) -> ModelError:
@@ -148,6 +185,10 @@ def _unloadable(kind: str, path: str, error: BaseException) -> ModelError:
             f"no {kind} can be loaded from this folder{reason}",
             where=path,
             fix="give a folder written by `save_pretrained` (config.json beside *.safetensors)",
+        )
+    if not is_hub_name(path):
+        return ModelError(
+            "there is no such folder or file", where=path, fix="check the spelling of the path"
         )
     return ModelError(
         f"there is no such folder, and no {kind} of this name could be had from the model hub",

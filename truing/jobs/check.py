@@ -10,11 +10,12 @@ from truing.core.needs import Needs
 from truing.core.progress import SILENT, Progress
 from truing.data.sources import open_sources
 from truing.engine.adapters import base_of
-from truing.engine.models import load_config
+from truing.engine.models import choose_numerics, load_config
 from truing.errors import ConfigError, ModelError, TruingError
 from truing.jobs.check_cost import Cost, cost_of
 from truing.jobs.material import RunMaterial, gather, reader_of, refuse_unmet
 from truing.jobs.rounds import check_rounds
+from truing.jobs.run_references import RunReferences
 from truing.objectives import Objective
 from truing.recipes import parse
 from truing.references.policies import Reference, parse_reference
@@ -106,6 +107,8 @@ def check(values: Mapping[str, Any], *, progress: Progress = SILENT) -> CheckRep
         material = _material(config, objective, faults, progress)
     cost = None
     if material is not None:
+        if rounds is None:
+            faults.of(lambda: _references(config, material, progress))
         cost = faults.of(lambda: cost_of(config, material))
     return CheckReport(
         tuple(faults.found),
@@ -182,6 +185,10 @@ def _model(config: RunConfig) -> None:
             where=str(base),
             fix="give a folder with *.safetensors",
         )
+
+
+def _references(config: RunConfig, material: RunMaterial, progress: Progress) -> None:
+    RunReferences(config, material, choose_numerics(config.dtype), progress).check()
 
 
 def _material(

@@ -40,7 +40,7 @@ def held_out_numbers(
         opened.reader,
         opened.objective,
         opened.numerics,
-        RowSet(examples, source),
+        RowSet(examples, source, is_shortened=prepared.summary.shortened.count > 0),
         progress,
     )
     policy, engine = opened.policy, opened.engine_for(opened.policy, examples)

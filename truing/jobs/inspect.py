@@ -277,7 +277,8 @@ def _counts(reader: RowReader, survey: Survey, num_pairs: int) -> dict[str, Any]
     rows = survey.facts
     prompts = Counter(row.prompt for row in rows)
     faults = [*reader.faults, *survey.faults]
-    words = {**REASONS, "ties": "", "reversals": "", "empty_in_kwise": "", "joined": ""}
+    met = ("ties", "reversals", "empty_in_kwise", "joined", "idle_tools")
+    words = {**REASONS, **dict.fromkeys(met, "")}
     kinds = {kind: survey.counts[f"kind {kind}"] for kind in ("pair", "kwise", "unpaired")}
     return {
         "rows_read": reader.num_read,

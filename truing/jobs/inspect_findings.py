@@ -70,6 +70,12 @@ def _rows(counts: Mapping[str, Any]) -> Iterator[Finding]:
             "the rejected response has the higher score",
             "exchange the two; objectives that need an order leave them out",
         ),
+        "idle_tools": (
+            "note",
+            "descriptions of tools that reach no model: the text is plain, or the chat template "
+            "writes none",
+            "",
+        ),
         "ties": (
             "note",
             "equal scores of chosen and rejected",
@@ -104,6 +110,9 @@ def _contamination(found: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _bias(bias: Mapping[str, Any], unit: str) -> Iterator[Finding]:
+    if bias.get("equal") == 1:
+        what = "both responses of every pair are equally long: there is no length bias to measure"
+        yield Finding("note", what, "")
     if not bias or bias["longer_wins_low"] is None:
         return
     share, low, high = (bias[f"longer_wins{end}"] for end in ("", "_low", "_high"))
@@ -136,7 +145,10 @@ def _labels(labels: Mapping[str, Any]) -> Iterator[Finding]:
     if share > _ONE_SIDED:
         what = f"{share:.0%} of the labels are the same ({good} true, {bad} false)"
         yield Finding("look", what, "set the weights of the two classes")
-    if labels["longer_wins_low"] > 0.5 + BIAS or labels["longer_wins_high"] < 0.5 - BIAS:
+    if labels["longer_wins_low"] is None:
+        what = "all responses are equally long: there is no length bias to measure"
+        yield Finding("note", what, "")
+    elif labels["longer_wins_low"] > 0.5 + BIAS or labels["longer_wins_high"] < 0.5 - BIAS:
         what = (
             f"a desirable response is longer than an undesirable one in {labels['longer_wins']:.1%}"
         )

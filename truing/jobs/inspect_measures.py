@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LIMITS = (256, 512, 1024, 2048, 4096, 8192)
 BINS = 60
+_RULE = ("longer_wins", "longer_wins_low", "longer_wins_high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,8 @@ def length_bias(pairs: Pairs) -> dict[str, Any]:
     """How far the choice follows length, with intervals over prompts.
 
     `longer_wins` is the accuracy of the rule "the longer response is the chosen one" over all
-    pairs, equal lengths counting one half; `longer`, `equal`, `shorter` are shares of pairs.
+    pairs, equal lengths counting one half; `longer`, `equal`, `shorter` are shares of pairs. Where
+    no two lengths differ the rule says nothing, and has no accuracy.
     """
     if not len(pairs):
         return {}
@@ -92,13 +94,15 @@ def length_bias(pairs: Pairs) -> dict[str, Any]:
     }
     if np.isfinite(pairs.gap).all() and np.ptp(pairs.gap) > 0:
         statistics["score_correlation"] = Correlation(gap[:, None], pairs.gap[:, None])
-    found = estimate(statistics, pairs.group)
+    found = _plain(estimate(statistics, pairs.group))
+    if not gap.any():
+        found |= dict.fromkeys(_RULE)
     return {
         "pairs": len(pairs),
         "longer": float((gap > 0).mean()),
         "equal": float((gap == 0).mean()),
         "shorter": float((gap < 0).mean()),
-        **_plain(found),
+        **found,
         "histogram": histogram(gap),
         "by_difference": _by_difference(gap, wins),
     }
@@ -134,7 +138,7 @@ def label_bias(rows: Sequence[RowFacts]) -> dict[str, Any]:
     """The same for unpaired rows: does a longer response have the better label?
 
     `longer_wins` is the area under the ROC curve of the length: how often a desirable response is
-    longer than an undesirable one.
+    longer than an undesirable one; None where all are equally long.
     """
     labelled = [(row.label, row.lengths[0]) for row in rows if row.label is not None]
     good = np.array([n for label, n in labelled if label], dtype=float)
@@ -142,6 +146,8 @@ def label_bias(rows: Sequence[RowFacts]) -> dict[str, Any]:
     found: dict[str, Any] = {"desirable": len(good), "undesirable": len(bad)}
     if not len(good) or not len(bad):
         return found
+    if np.ptp(np.concatenate([good, bad])) == 0:
+        return found | dict.fromkeys(_RULE)
     area = float(stats.mannwhitneyu(good, bad).statistic / (len(good) * len(bad)))
     # Hanley and McNeil 1982: standard error of an area under the ROC curve.
     one, two = area / (2 - area), 2 * area**2 / (1 + area)

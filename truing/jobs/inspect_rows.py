@@ -15,6 +15,7 @@ from truing.data.duplicates import Texts
 from truing.data.rows import Kind, odd_turn, said, speech_id, spoken, text_of
 from truing.data.signal import check_row, silence_of, without_empty
 from truing.data.summary import Tallies
+from truing.data.template import drops_tools
 from truing.data.tokenise import TokenisedRow
 from truing.data.turns import LossTurns
 from truing.data.where import Fault, Where
@@ -162,6 +163,8 @@ class Survey:
             self.silent.add("ties" if is_tie else "reversals", row.where)
         if _lacks_space(row):
             self.silent.add("joined", row.where)
+        if drops_tools(row, None if self._tokeniser is None else self._tokeniser.renderer):
+            self.silent.add("idle_tools", row.where)
         if self.num_kept and row.kind == "pair" and length <= self.longest_kept:
             self._keep(row)
 

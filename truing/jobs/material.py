@@ -1,6 +1,6 @@
 """Everything of a run that is known before a model is loaded, checked in the order of its cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,24 @@ from truing.core import Needs
 from truing.core.progress import Progress
 from truing.data import DataSummary, Example, Prepared, Source, prepare
 from truing.data.beside import mismatched_responses, prepare_auxiliary
+from truing.data.table import ExampleTable
 from truing.engine import ENGINES
 from truing.engine.adapters import base_of
+from truing.engine.frozen import refuse_unloadable
 from truing.engine.gguf_files import is_gguf
-from truing.engine.models import load_config, load_tokenizer, max_positions
+from truing.engine.models import choose_numerics, load_config, load_tokenizer, max_positions
 from truing.errors import NeedsError
 from truing.objectives import Objective
 from truing.recipes import parse
 from truing.references.fitting import refuse_misfits
-from truing.references.policies import Reference, parse_reference
+from truing.references.policies import (
+    Moving,
+    OtherModel,
+    Reference,
+    each,
+    model_of,
+    parse_reference,
+)
 
 
 @dataclass(frozen=True)
@@ -141,9 +150,8 @@ def gather(
     examples = prepared.examples
     if objective.needs.mismatched_responses:
         examples = _with_partners(examples, config.seed, reader.max_length)
-    engine = ENGINES[config.engine](config.tokens_per_device)
     for rows in (examples, *(source.examples for source in auxiliary.values())):
-        engine.plan(rows)
+        _refuse_unfit(rows, config)
     return RunMaterial(
         objective,
         reference,
@@ -154,6 +162,22 @@ def gather(
         () if held is None else held.examples[: config.evaluation.rows],
         None if held is None else held.summary,
     )
+
+
+def _refuse_unfit(rows: Sequence[Example], config: RunConfig) -> None:
+    """A row that no forward pass holds; all others are packed step by step.
+
+    Raises:
+        FitError: names the first.
+    """
+    budget = config.tokens_per_device
+    engine = ENGINES[config.engine](budget)
+    if isinstance(rows, ExampleTable):
+        suspects: Iterable[Example] = (rows[int(index)] for index in rows.over(budget))
+    else:
+        suspects = rows
+    for row in suspects:
+        engine.plan([row])
 
 
 def sources_of(config: RunConfig) -> str | list[Source]:
@@ -210,6 +234,18 @@ def refuse_unmet(needs: Needs, reference: Reference, config: RunConfig) -> None:
     Raises:
         NeedsError: names what is missing.
         ConfigError: a reference that the objective does not read.
+        ModelError: a reference that cannot be loaded as it is written.
     """
     _refuse_preferring_texts(needs, config)
     refuse_misfits(reference, needs, config.objective)
+    device = choose_numerics(config.dtype).device
+    for one in each(reference):
+        other = None if isinstance(one, Moving) else model_of(one)
+        if isinstance(other, OtherModel):
+            refuse_unloadable(
+                other.path,
+                device,
+                revision=other.revision,
+                quantisation=other.quantisation,
+                offload=other.offload,
+            )

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from truing.config import RunConfig
 from truing.core import Needs
 from truing.core.progress import Progress
 from truing.data import Example
+from truing.data.cache import recalled, remember
 from truing.engine import TokenRow, choose_engine
 from truing.engine.adapters import base_of
 from truing.engine.frozen import load_frozen
@@ -26,7 +28,7 @@ from truing.engine.models import (
     max_positions,
 )
 from truing.engine.steady import Alone, SteadyChoice, choose_steady
-from truing.errors import ModelError
+from truing.errors import ModelError, NeedsError, RowError
 from truing.jobs.material import Reader
 from truing.jobs.policy import autocast
 from truing.references.fitting import refuse_other_tokens
@@ -42,7 +44,7 @@ from truing.references.policies import (
 )
 from truing.references.stored import Compared, Filled, Source, compared, in_bytes, stored_values
 from truing.references.texts import means_the_same, response_sums, same_rows
-from truing.references.weights import recalled, remember, weights_hash
+from truing.references.weights import weights_hash
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class RowSet:
         source: where they were read, to be read again by another tokenizer.
         name: what they are called beside the main rows; "".
         skips_bad: malformed rows of the source were written out, and are passed over again.
+        is_shortened: some prompt or response was cut at the length limit.
     """
 
     examples: Sequence[Example]
     source: Any
     name: str = ""
     skips_bad: bool = False
+    is_shortened: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,24 @@ class Said:
     """What one reference says of one set of rows.
 
     Args:
-        tokens: one array of token log-probs a row; None where its tokens are not the policy's.
-        sums: one array a row, (K,) nats.
-        filled: what it cost.
+        examples: in the tokens that were scored.
+        filled: the log-probs, and what they cost.
+        has_policys_tokens: the tokens are those of the policy.
     """
 
-    tokens: list[np.ndarray] | None
-    sums: list[np.ndarray]
+    examples: Sequence[Example]
     filled: Filled
+    has_policys_tokens: bool = True
+
+    @property
+    def tokens(self) -> Sequence[np.ndarray] | None:
+        """One array of token log-probs a row; None where its tokens are not the policy's."""
+        return self.filled.values if self.has_policys_tokens else None
+
+    @cached_property
+    def sums(self) -> Sequence[np.ndarray]:
+        """One array a row, (K,) nats."""
+        return response_sums(self.filled.values, self.examples)
 
 
 @dataclass
@@ -90,7 +104,7 @@ class ReferencePass:
         verifies: a few stored values are computed again before the others are believed.
         notes: what was said of each reading.
         compares: only compare so many stored responses with what the model says now.
-        compared: what came of that.
+        compared: what came of that, by what the reference is called.
     """
 
     config: RunConfig
@@ -101,22 +115,33 @@ class ReferencePass:
     verifies: bool = True
     notes: list[str] = field(default_factory=list)
     compares: int = 0
-    compared: list[Compared] = field(default_factory=list)
+    compared: dict[str, Compared] = field(default_factory=dict)
+    _texts: dict[tuple[OtherModel, str], Sequence[Example]] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ what it reads
     def check(self, references: Sequence[One], sets: Sequence[RowSet]) -> None:
         """Refuse what a tokenizer makes impossible, before any model loads.
 
         Raises:
-            NeedsError: see `refuse_other_tokens`.
+            NeedsError: see `refuse_other_tokens`; a row that a reference cannot read.
             ModelError: a reference's tokenizer cannot be loaded.
         """
-        cut = any(any(row.cut) for one in sets for row in one.examples)
         for reference in references:
-            if not isinstance(reference, Moving) and self._own_tokenizer(reference) is not None:
-                other = model_of(reference)
-                assert isinstance(other, OtherModel)
-                refuse_other_tokens(other, self.needs, is_cut=cut, objective=self.config.objective)
+            own = None if isinstance(reference, Moving) else self._own_tokenizer(reference)
+            if own is None or isinstance(reference, Moving):
+                continue
+            other = model_of(reference)
+            assert isinstance(other, OtherModel)
+            # A response that is read without its prompt is whole where the prompt alone was cut.
+            sees_prompt = not isinstance(reference, Unconditional)
+            refuse_other_tokens(
+                other,
+                self.needs,
+                is_cut=any(_is_cut(rows, with_prompts=sees_prompt) for rows in sets),
+                objective=self.config.objective,
+            )
+            for rows in sets:
+                self._rows_of(rows, own, reference)
 
     def has_own_tokens(self, reference: Frozen) -> bool:
         """Whether the reference reads the text in tokens that are not the policy's."""
@@ -128,7 +153,7 @@ class ReferencePass:
         if isinstance(other, PolicyStart) or other.tokenizer == "policy":
             return None
         try:
-            own = load_tokenizer(other.path)
+            own = load_tokenizer(other.path, other.revision)
         except ModelError:
             if other.tokenizer == "own":
                 raise
@@ -140,7 +165,10 @@ class ReferencePass:
         """The rows in the reference's own tokens, under its own template and end token."""
         other = model_of(reference)
         assert isinstance(other, OtherModel)
-        model_config = load_config(base_of(other.path))
+        known = self._texts.get((other, rows.name))
+        if known is not None:
+            return known
+        model_config = load_config(base_of(other.path), other.revision)
         reader = replace(
             self.reader,
             config=self.config.model_copy(update={"truncation": "drop"}),
@@ -148,8 +176,20 @@ class ReferencePass:
             max_length=max_positions(model_config, own),
         )
         aside = os.devnull if rows.skips_bad else None  # they have been written out and counted
-        found = reader.read(rows.source, Needs(), self.progress, skip_bad=aside).examples
-        return same_rows(rows.examples, found, repr(reference))
+        try:
+            found = reader.read(rows.source, Needs(), self.progress, skip_bad=aside).examples
+        except RowError as error:
+            raise NeedsError(
+                f"the rows cannot be read by the reference {reference!r}: {error.what}",
+                where=error.where,
+                fix="leave such rows out (a smaller max_length), or use another reference",
+            ) from error
+        self._texts[other, rows.name] = same_rows(rows.examples, found, repr(reference))
+        return self._texts[other, rows.name]
+
+    def forget_texts(self) -> None:
+        """Let go of rows in tokens of references that have been read."""
+        self._texts.clear()
 
     # ------------------------------------------------------------------ models
     def loaded(self, reference: OtherModel, *, grows: bool = True) -> Any:
@@ -293,14 +333,13 @@ class ReferencePass:
             begin = np.array([begin_token(tokenizer)], dtype=np.int32)
             rows = [Alone(begin, row.responses) for row in examples]
         if self.compares:
-            self.compared.append(compared(source, rows, self.compares))
-            return Said([], [], Filled([]))
+            self.compared[name] = compared(source, rows, self.compares)
+            return Said((), Filled([]))
         filled = stored_values(
             source, rows, self.progress, description=name, verifies=self.verifies
         )
         self._tell(name, source, filled)
-        sums = response_sums(filled.values, examples)
-        return Said(filled.values if has_policys_tokens else None, sums, filled)
+        return Said(examples, filled, has_policys_tokens)
 
     def _tell(self, name: str, source: Source, filled: Filled) -> None:
         for note in filled.notes:
@@ -315,6 +354,10 @@ class ReferencePass:
             )
         self.notes.append(f"{text}; {in_bytes(filled.size_after)} on disk")
         self.progress.note(self.notes[-1])
+
+
+def _is_cut(rows: RowSet, *, with_prompts: bool) -> bool:
+    return rows.is_shortened and (with_prompts or any(any(row.cut) for row in rows.examples))
 
 
 def begin_token(tokenizer: Any) -> int:

@@ -46,20 +46,27 @@ class Computed:
 
 
 def compute(
-    recipe: str | Path | None = None, *, progress: Progress = SILENT, **keys: Any
+    recipe: str | Path | None = None,
+    *,
+    progress: Progress = SILENT,
+    strict: bool = False,
+    skip_bad: str | Path | None = None,
+    **keys: Any,
 ) -> Computed:
     """Compute what a run will ask its references, and store it; the run itself finds it there.
 
     Args:
         recipe: of the run.
         progress: shows the work.
+        strict: as in `train`.
+        skip_bad: as in `train`.
         keys: go over the recipe, as in `train`.
 
     Raises:
         StoreError: it cannot be stored.
         TruingError: what `train` would refuse.
     """
-    config, material = _material(recipe, keys, progress)
+    config, material = _material(recipe, keys, progress, strict=strict, skip_bad=skip_bad)
     before = _size()
     progress.note(f"the store holds {in_bytes(before)} in {store_folder()}")
     references = _read(config, material, progress)
@@ -85,31 +92,55 @@ def compute(
 
 
 def compare(
-    recipe: str | Path | None = None, *, count: int, progress: Progress = SILENT, **keys: Any
-) -> list[Compared]:
-    """A few of a run's stored values computed again, for each of its references.
+    recipe: str | Path | None = None,
+    *,
+    count: int,
+    progress: Progress = SILENT,
+    strict: bool = False,
+    skip_bad: str | Path | None = None,
+    **keys: Any,
+) -> Mapping[str, Compared]:
+    """A few of a run's stored values computed again, for each of its references; nothing is mended.
 
     Args:
         recipe: of the run.
         count: responses for each reference.
         progress: shows the work.
+        strict: as in `train`.
+        skip_bad: as in `train`.
         keys: go over the recipe, as in `train`.
 
     Raises:
         TruingError: what `train` would refuse.
     """
-    config, material = _material(recipe, keys, progress)
+    config, material = _material(recipe, keys, progress, strict=strict, skip_bad=skip_bad)
     return _read(config, material, progress, compares=count).compared
 
 
 def _material(
-    recipe: str | Path | None, keys: Mapping[str, Any], progress: Progress
+    recipe: str | Path | None,
+    keys: Mapping[str, Any],
+    progress: Progress,
+    *,
+    strict: bool,
+    skip_bad: str | Path | None,
 ) -> tuple[RunConfig, RunMaterial]:
     values = {} if recipe is None else read_config(Path(recipe))
     values.update({key: value for key, value in keys.items() if value is not None})
     config = build_config({"output": _NOWHERE, **values})
+    if config.data is None:
+        raise ConfigError(
+            "the rounds make their own pairs, and each computes its reference on them: there "
+            "are no rows yet",
+            where="rounds",
+            fix="train it as it is",
+        )
     refuse_moving(parse_reference(config.reference), config.reference)
-    return config, gather(config, progress, strict=False, skip_bad=None)
+    aside = None if skip_bad is None else str(skip_bad)
+    material = gather(config, progress, strict=strict, skip_bad=aside)
+    for note in material.summary.notes:
+        progress.note(note)
+    return config, material
 
 
 def _read(
@@ -149,6 +180,7 @@ class Held:
         size: bytes.
         days_unused: since a run took something from it.
         damaged: shards whose checksum is wrong.
+        is_mislabelled: the folder is not the one that such a model's values lie in.
     """
 
     key: str
@@ -159,6 +191,7 @@ class Held:
     size: int
     days_unused: float
     damaged: tuple[str, ...]
+    is_mislabelled: bool
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -184,6 +217,7 @@ def _held(shelf: Shelf) -> Held:
         contents.size,
         round(min(shelf.days_unused, 1e6), 2),
         contents.damaged,
+        shelf.is_mislabelled,
     )
 
 
@@ -219,7 +253,7 @@ def prune(
         max_size: models used longest ago, until the store has at most so many bytes.
         key: one model, by the first letters of its key.
         everything: the whole store.
-        damaged: shards whose checksum is wrong.
+        damaged: shards whose checksum is wrong, of the models that stay.
 
     Raises:
         ConfigError: nothing is asked for, or a key that fits no model or several.

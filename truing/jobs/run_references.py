@@ -1,5 +1,6 @@
 """The references of a training run, in the order that keeps one model in memory at a time."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from truing.config import RunConfig
 from truing.core.progress import Progress
 from truing.engine.adapters import base_of
 from truing.engine.models import Numerics, load_config
-from truing.errors import NeedsError
+from truing.errors import ConfigError, NeedsError
 from truing.jobs.material import RunMaterial, sources_of
 from truing.jobs.policy import load_start
 from truing.jobs.reference_pass import ReferencePass, RowSet, Said
@@ -27,6 +28,7 @@ from truing.references.policies import (
     standing,
 )
 from truing.references.stored import Compared, Filled, in_bytes
+from truing.references.weights import model_files
 
 
 @dataclass
@@ -78,6 +80,7 @@ class RunReferences:
             material.examples,
             sources_of(self.config),
             skips_bad=material.summary.malformed.count > 0,
+            is_shortened=material.summary.shortened.count > 0,
         )
 
     def _sets(self, number: int) -> list[RowSet]:
@@ -86,7 +89,15 @@ class RunReferences:
         if material.objective.needs.reference != "none" and number != self._moves:
             found.append(self._own_rows)
         if material.held:
-            found.append(RowSet(material.held, self.config.evaluation.data, ", held out"))
+            summary = material.held_summary
+            found.append(
+                RowSet(
+                    material.held,
+                    self.config.evaluation.data,
+                    ", held out",
+                    is_shortened=summary is not None and summary.shortened.count > 0,
+                )
+            )
         return found
 
     def _name(self, number: int) -> str:
@@ -97,19 +108,47 @@ class RunReferences:
 
         Raises:
             NeedsError: another tokenizer gives sums, and more than sums is needed.
+            ConfigError: a reference that would follow the policy after the last step only.
         """
-        sets = [rows for number in range(len(self._standing)) for rows in self._sets(number)]
-        self.passes.check(self._standing, sets)
         if self._moves is not None and any(map(self.passes.has_own_tokens, self._standing)):
             raise NeedsError(
                 "a reference that moves gives token log-probs, one of another tokenizer gives sums",
                 where=repr(self.material.reference),
                 fix="use references that read the policy's tokens beside it",
             )
+        self._refuse_unmoved()
+        sets = [rows for number in range(len(self._standing)) for rows in self._sets(number)]
+        self.passes.check(self._standing, sets)
+
+    def _refuse_unmoved(self) -> None:
+        found = moving_of(self.material.reference)
+        if found is None:
+            return
+        config, rows = self.config, len(self.material.examples)
+        steps = math.ceil(config.epochs * math.ceil(rows / config.pairs_per_step))
+        steps = max(0, int(config.trainer.get("max_steps", 0))) or steps
+        if found[1].every >= steps:
+            raise ConfigError(
+                f"{found[1]!r} has no effect: the run has {steps} step{'s' * (steps != 1)}, so it "
+                "would stay where it starts",
+                where="reference",
+                fix="take a smaller `every`, train longer, or use policy_start()",
+            )
 
     # ------------------------------------------------------------------ reading
     def read_others(self) -> None:
-        """Read every model that is not the policy."""
+        """Read every model that is not the policy.
+
+        Raises:
+            ModelError: one of them is not there; said before the first is read.
+        """
+        for other in map(model_of, self._standing):
+            if isinstance(other, OtherModel):
+                model_files(other.path, other.revision)
+        self._read_others()
+        self.passes.forget_texts()
+
+    def _read_others(self) -> None:
         for number, reference in enumerate(self._standing):
             if isinstance(model_of(reference), OtherModel):
                 sets = self._sets(number)
@@ -167,8 +206,8 @@ class RunReferences:
 
     # ------------------------------------------------------------------ what was said
     @property
-    def compared(self) -> list[Compared]:
-        """How stored values compare with what the models say now, where that was asked for."""
+    def compared(self) -> Mapping[str, Compared]:
+        """How stored values compare with what each model says now, where that was asked for."""
         return self.passes.compared
 
     @property

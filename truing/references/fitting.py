@@ -102,7 +102,7 @@ def refuse_other_tokens(
     Args:
         reference: whose tokens are its own.
         needs: of the objective.
-        is_cut: some response was cut at the length limit, by the policy's tokens.
+        is_cut: some text that it reads was cut at the length limit, by the policy's tokens.
         objective: its expression.
 
     Raises:
@@ -126,8 +126,8 @@ def refuse_other_tokens(
         )
     if is_cut:
         raise NeedsError(
-            "some responses were cut at the length limit: their text is not what the reference "
-            "would score",
+            "some rows were cut at the length limit, in the policy's tokens, and this reference "
+            "has another tokenizer: it would read another text than the policy",
             where=where,
-            fix="use truncation=drop, keep_end or keep_start, or a larger max_length",
+            fix="use truncation=drop, or a larger max_length",
         )

@@ -6,8 +6,9 @@ number.
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,9 +39,21 @@ class ModelKey:
     grown: str = ""
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """All of it as plain values, with what is stored under it."""
+        return {**asdict(self), "format": _FORMAT}
+
+    @property
     def name(self) -> str:
         """24 hexadecimal digits: the name of a folder."""
-        text = json.dumps({**asdict(self), "format": _FORMAT}, sort_keys=True)
+        return self.name_of(self.facts)
+
+    @staticmethod
+    def name_of(facts: Mapping[str, Any]) -> str:
+        """The name under which a key with these facts lies; other facts have no part in it."""
+        names = {field.name for field in fields(ModelKey)}
+        own = {"format": 1} | {k: v for k, v in facts.items() if k in names | {"format"}}
+        text = json.dumps(own, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 

@@ -13,24 +13,25 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import xxhash
 from filelock import FileLock, Timeout
 
 from truing.core.progress import Progress
 from truing.data.cache import cache_folder
 from truing.errors import StoreError
+from truing.references.entries import SHARD, Entries, Places
 from truing.references.keys import ModelKey
 
-_SCHEMA = pa.schema([("key", pa.binary(16)), ("logps", pa.list_(pa.float32()))])
-_MODEL, _LOCK, _SHARD, _PART = "model.json", "lock", ".arrow", ".part"
+_MODEL, _LOCK, _PART = "model.json", "lock", ".part"
 # Bytes of a response beside its log-probs: its key and where they end.
 ROW_BYTES, TOKEN_BYTES = 20, 4
+# Seconds between two looks at what another process has stored meanwhile.
+_LOOK_S = 2.0
 
 
 def store_folder() -> Path:
@@ -66,7 +67,8 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: dict[bytes, np.ndarray] = {}
+        self.entries: list[Entries] = []
+        """What was read or put here, in that order."""
         self._read: set[str] = set()
         self.damaged: list[str] = []
         """Shards that were found damaged and taken away."""
@@ -79,33 +81,33 @@ class Shelf:
         return cls((root or store_folder()) / key.name)
 
     # ------------------------------------------------------------------ reading
-    def refresh(self) -> None:
-        """Read shards that were not there before; a damaged one is taken away."""
+    def refresh(self, *, mends: bool = True) -> None:
+        """Read shards that were not there before; a damaged one is taken away, if `mends`."""
         for path in self.shards():
             if path.name in self._read:
                 continue
-            table = _whole_table(path)
-            if table is None:
-                self.damaged.append(path.name)
-                _remove(path)
+            found = Entries.read(path)
+            if found is None:
+                if mends:
+                    self.damaged.append(path.name)
+                    _remove(path)
                 continue
             self._read.add(path.name)
-            self._known.update(_entries(table))
+            self.entries += found
 
     def shards(self) -> list[Path]:
         """Files of whole shards, in order of name."""
-        return sorted(self.folder.glob(f"*{_SHARD}"))
+        return sorted(self.folder.glob(f"*{SHARD}"))
 
-    def get(self, key: bytes, length: int) -> np.ndarray | None:
-        """The log-probs under a key, (length,) float32; None where there are none."""
-        found = self._known.get(key)
-        return None if found is None or len(found) != length else found
+    def values(self) -> dict[bytes, np.ndarray]:
+        """Everything that was read or put here: key -> token log-probs, float32."""
+        return {key: values for some in self.entries for key, values in some.items()}
 
     def forget(self) -> None:
         """Take away everything that lies here."""
         for path in self.shards():
             _remove(path)
-        self._known.clear()
+        self.entries.clear()
         self._read.clear()
 
     def remove(self) -> None:
@@ -125,9 +127,10 @@ class Shelf:
         Raises:
             StoreError: it cannot be written; what was there before is untouched.
         """
-        self._known.update(zip(keys, values, strict=True))
-        data = _as_bytes(keys, values)
-        name = xxhash.xxh3_128_hexdigest(data) + _SHARD
+        made = Entries.of(keys, values)
+        self.entries.append(made)
+        data = made.to_bytes()
+        name = xxhash.xxh3_128_hexdigest(data) + SHARD
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / name, data)
@@ -139,11 +142,13 @@ class Shelf:
                 fix="make room (truing reference prune), or set TRUING_CACHE to another disk",
             ) from error
         self._read.add(name)
+        # From now on the values lie in the file, and take no memory of their own.
+        self.entries[-1:] = Entries.read(self.folder / name) or [made]
 
     def describe(self, key: ModelKey, path: str) -> None:
         """Note what the key stands for, and that it is used now."""
         note = self.folder / _MODEL
-        text = json.dumps({**asdict(key), "model": path}, indent=2)
+        text = json.dumps({**key.facts, "model": path}, indent=2)
         try:
             if not note.exists():
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -153,10 +158,17 @@ class Shelf:
             self.fault = f"{error.strerror or error} ({self.folder})"
 
     @contextmanager
-    def held(self, progress: Progress) -> Iterator[None]:
+    def held(
+        self, progress: Progress, places: Places | None = None, description: str = "reference"
+    ) -> Iterator[None]:
         """Hold the shelf while something is computed for it; wait for another process that does.
 
         What the other one stored is read before the block begins.
+
+        Args:
+            progress: shows the waiting, and how much of it the other one has stored.
+            places: of what this process wants.
+            description: what the work is called.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +177,7 @@ class Shelf:
                 lock.acquire(timeout=0)
             except Timeout:
                 progress.note("another process computes this reference; waiting for it")
-                lock.acquire(poll_interval=0.1)
+                self._wait(lock, progress, places, description)
         except OSError as error:
             # A store that cannot be locked cannot be written either: the values stay in memory.
             self.fault = f"{error.strerror or error} ({self.folder})"
@@ -179,6 +191,22 @@ class Shelf:
         finally:
             lock.release()
 
+    def _wait(
+        self, lock: FileLock, progress: Progress, places: Places | None, description: str
+    ) -> None:
+        words = f"{description}, computed by another process"
+        left = 0 if places is None else len(places.missing)
+        with progress.task(total=left, description=words) as task:
+            while True:
+                with suppress(Timeout):
+                    lock.acquire(timeout=_LOOK_S, poll_interval=0.1)
+                    return
+                self.refresh()
+                if places is not None:
+                    places.look(self.entries)
+                    task.advance(left - len(places.missing))
+                    left = len(places.missing)
+
     # ------------------------------------------------------------------ looking
     @property
     def facts(self) -> dict[str, Any]:
@@ -187,6 +215,12 @@ class Shelf:
             return dict(json.loads((self.folder / _MODEL).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
+
+    @property
+    def is_mislabelled(self) -> bool:
+        """Whether the folder lies under another key than that of what it says it holds."""
+        facts = self.facts
+        return bool(facts) and ModelKey.name_of(facts) != self.folder.name
 
     @property
     def days_unused(self) -> float:
@@ -200,12 +234,13 @@ class Shelf:
         size, shards, damaged = 0, 0, list[str]()
         for path in self.shards():
             size += path.stat().st_size
-            table = _whole_table(path)
-            if table is None:
+            found = Entries.read(path)
+            if found is None:
                 damaged.append(path.name)
                 continue
             shards += 1
-            keys |= {key: len(values) for key, values in _entries(table)}
+            for some in found:
+                keys |= zip(some.keys, np.diff(some.ends).tolist(), strict=True)
         return Contents(len(keys), sum(keys.values()), size, shards, tuple(damaged))
 
     @property
@@ -232,42 +267,6 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError:
         _remove(aside)
         raise
-
-
-def _as_bytes(keys: Sequence[bytes], values: Sequence[np.ndarray]) -> bytes:
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    flat = np.concatenate(values).astype(np.float32, copy=False)
-    table = pa.table(
-        [
-            pa.array(list(keys), type=pa.binary(16)),
-            pa.ListArray.from_arrays(pa.array(ends, type=pa.int32()), pa.array(flat)),
-        ],
-        schema=_SCHEMA,
-    )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _SCHEMA) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def _whole_table(path: Path) -> pa.Table | None:
-    """A shard mapped into memory; None where it is not what its name says."""
-    try:
-        with pa.memory_map(str(path)) as source:
-            data = source.read_buffer()
-    except (OSError, pa.ArrowInvalid):
-        return None
-    if xxhash.xxh3_128_hexdigest(memoryview(data)) != path.name.removesuffix(_SHARD):
-        return None
-    return pa.ipc.open_file(data).read_all()
-
-
-def _entries(table: pa.Table) -> Iterator[tuple[bytes, np.ndarray]]:
-    for batch in table.to_batches():
-        ends = batch["logps"].offsets.to_numpy()
-        flat = batch["logps"].values.to_numpy()
-        for number, key in enumerate(batch["key"].to_pylist()):
-            yield key, flat[ends[number] : ends[number + 1]]
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from truing.core.progress import Progress
 from truing.engine import TokenRow
 from truing.engine.steady import Alone, Steady
 from truing.errors import StoreError
-from truing.references.keys import ModelKey, row_keys
+from truing.references.entries import Asked, Places
+from truing.references.keys import ModelKey
 from truing.references.store import ROW_BYTES, TOKEN_BYTES, Shelf
 
 # A shard is written when so many tokens or seconds have come together: what a kill can cost.
@@ -55,7 +56,8 @@ class Filled:
     """What a reference said, and what it cost.
 
     Args:
-        values: one array a row, the token log-probs of its responses one after another, nats.
+        values: one array a row, the token log-probs of its responses one after another, nats; where
+            they are very many they are read from the store when they are looked at.
         hits: distinct responses that lay in the store.
         computed: distinct responses that were computed.
         tokens: prompt and response tokens of the passes that computed them.
@@ -66,7 +68,7 @@ class Filled:
         fault: why the values could not be stored; "" where they were.
     """
 
-    values: list[np.ndarray]
+    values: Sequence[np.ndarray]
     hits: int = 0
     computed: int = 0
     tokens: int = 0
@@ -75,15 +77,6 @@ class Filled:
     size_after: int = 0
     notes: list[str] = field(default_factory=list)
     fault: str = ""
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A distinct response, and where it stands."""
-
-    key: bytes
-    prompt: np.ndarray
-    response: np.ndarray
 
 
 def stored_values(
@@ -106,35 +99,33 @@ def stored_values(
         shelf_of: where a model's values lie.
     """
     started = time.perf_counter()
-    by_row, wanted = _wanted(rows)
-    shelf = shelf_of(source.key)
+    asked = Asked(rows)
+    key, shelf = source.key, shelf_of(source.key)
     shelf.refresh()
     filled = Filled([], size_before=shelf.size)
     if verifies:
-        shelf = _believed(source, shelf, wanted, filled.notes, shelf_of)
-    missing = _missing(shelf, wanted)
-    if missing:
-        more = expected_bytes(len(missing), sum(len(one.response) for one in missing))
+        key, shelf = _believed(source, shelf, asked, filled.notes, shelf_of)
+    places = _placed(asked, shelf)
+    missing = places.missing
+    if len(missing):
+        more = expected_bytes(len(missing), int(asked.lengths[missing].sum()))
         progress.note(
-            f"{description}: {len(missing):,} of {len(wanted):,} responses to compute, about "
+            f"{description}: {len(missing):,} of {len(asked):,} responses to compute, about "
             f"{in_bytes(more)} more on disk (now {in_bytes(filled.size_before)})"
         )
-        with shelf.held(progress):
-            missing = _missing(shelf, wanted)
-            _compute(source, shelf, missing, filled, progress, description)
-    filled.hits = len(wanted) - len(missing)
-    shelf.describe(source.key, source.path)
+        with shelf.held(progress, places, description):
+            places.look(shelf.entries)
+            missing = places.missing
+            _compute(source, shelf, places, filled, progress, description)
+            places.look(shelf.entries)
+    filled.hits = len(asked) - len(missing)
+    shelf.describe(key, source.path)
     for name in shelf.damaged:
         filled.notes.append(f"a damaged shard of the reference was thrown away ({name})")
     filled.fault = shelf.fault
     if shelf.fault:
         filled.notes.append(f"the reference could not be stored, this run keeps it: {shelf.fault}")
-    filled.values = [
-        np.concatenate(
-            [_found(shelf, key, len(r)) for key, r in zip(keys, row.responses, strict=True)]
-        )
-        for row, keys in zip(rows, by_row, strict=True)
-    ]
+    filled.values = places.rows()
     filled.size_after = shelf.size
     filled.seconds = time.perf_counter() - started
     return filled
@@ -153,37 +144,33 @@ def in_bytes(size: int) -> str:
     return f"{size} bytes"
 
 
-def _found(shelf: Shelf, key: bytes, length: int) -> np.ndarray:
-    values = shelf.get(key, length)
-    assert values is not None, "a response was left out of the reference pass"
-    return values
-
-
-def _missing(shelf: Shelf, wanted: dict[bytes, _Wanted]) -> list[_Wanted]:
-    return [one for one in wanted.values() if shelf.get(one.key, len(one.response)) is None]
+def _placed(asked: Asked, shelf: Shelf) -> Places:
+    places = Places(asked)
+    places.look(shelf.entries)
+    return places
 
 
 def _believed(
     source: Source,
     shelf: Shelf,
-    wanted: dict[bytes, _Wanted],
+    asked: Asked,
     notes: list[str],
     shelf_of: Callable[[ModelKey], Shelf],
-) -> Shelf:
-    """The shelf, or an emptied or another one where its values are not the model's."""
-    if _agrees(source, shelf, wanted):
-        return shelf
+) -> tuple[ModelKey, Shelf]:
+    """The shelf, or an emptied or another one where its values are not the model's; its key."""
+    if _agrees(source, shelf, asked):
+        return source.key, shelf
     key = source.reread()
     if key != source.key:
         notes.append(f"{source.path}: the weights have changed under the same name and time")
         other = shelf_of(key)
         other.refresh()
-        if _agrees(source, other, wanted):
-            return other
+        if _agrees(source, other, asked):
+            return key, other
         shelf = other
     notes.append(f"stored values of {source.path} are not what it says now: computed again")
     shelf.forget()
-    return shelf
+    return key, shelf
 
 
 @dataclass(frozen=True)
@@ -196,6 +183,8 @@ class Compared:
         checked: those that were computed again.
         gap: mean absolute difference over their tokens, nats.
         limit: what rounding may leave of it.
+        stale: key under which the values lie, where the weights' files, read again, have another;
+            "" where it is theirs.
     """
 
     stored: int
@@ -203,11 +192,12 @@ class Compared:
     checked: int
     gap: float
     limit: float
+    stale: str = ""
 
     @property
     def agrees(self) -> bool:
         """Whether the stored values are the model's; written so that NaN is not."""
-        return self.gap <= self.limit
+        return self.gap <= self.limit and not self.stale
 
 
 def compared(
@@ -216,7 +206,9 @@ def compared(
     count: int,
     shelf_of: Callable[[ModelKey], Shelf] = Shelf.of,
 ) -> Compared:
-    """Compute a few stored responses again; nothing is stored or taken away.
+    """Compute a few stored responses again and read the weights' files anew.
+
+    Nothing is stored or taken away.
 
     Args:
         source: the model.
@@ -225,70 +217,69 @@ def compared(
         shelf_of: where a model's values lie.
     """
     shelf = shelf_of(source.key)
-    shelf.refresh()
-    return _compared(source, shelf, _wanted(rows)[1], count)
+    shelf.refresh(mends=False)
+    found = _compared(source, shelf, Asked(rows), count)
+    is_theirs = source.reread() == source.key
+    return found if is_theirs else replace(found, stale=source.key.name)
 
 
-def _wanted(rows: Sequence[TokenRow]) -> tuple[list[list[bytes]], dict[bytes, _Wanted]]:
-    """The keys of each row's responses, and every distinct response once."""
-    by_row = [row_keys(row.prompt, row.responses) for row in rows]
-    wanted = {
-        key: _Wanted(key, row.prompt, response)
-        for row, keys in zip(rows, by_row, strict=True)
-        for key, response in zip(keys, row.responses, strict=True)
-    }
-    return by_row, wanted
-
-
-def _agrees(source: Source, shelf: Shelf, wanted: dict[bytes, _Wanted]) -> bool:
+def _agrees(source: Source, shelf: Shelf, asked: Asked) -> bool:
     """Whether the model still says what is stored of a few responses."""
-    return _compared(source, shelf, wanted, VERIFIED).agrees
+    return _compared(source, shelf, asked, VERIFIED).agrees
 
 
-def _compared(source: Source, shelf: Shelf, wanted: dict[bytes, _Wanted], count: int) -> Compared:
-    stored = sorted(
-        one.key for one in wanted.values() if shelf.get(one.key, len(one.response)) is not None
-    )
+def _compared(source: Source, shelf: Shelf, asked: Asked, count: int) -> Compared:
+    places = _placed(asked, shelf)
+    some = _shortest(asked, places.there, count)
+    gap = 0.0
+    if some:
+        now = source.logps([Alone(prompt, (one,)) for prompt, one in map(asked.text, some)])
+        then = [places.value(number) for number in some]
+        gap = float(np.abs(np.concatenate(now) - np.concatenate(then)).mean())
     is_exact = source.key.dtype in {"float32", "float64"} and source.key.quantisation == "none"
     limit = TOLERANCE if is_exact else HALF_TOLERANCE
-    # The shortest by far are as good a proof, and cost next to nothing; ties go by their keys.
-    some = sorted(
-        map(wanted.__getitem__, stored), key=lambda one: len(one.prompt) + len(one.response)
-    )[:count]
-    gaps = [0.0]
-    if some:
-        now = source.logps([Alone(one.prompt, (one.response,)) for one in some])
-        then = [_found(shelf, one.key, len(one.response)) for one in some]
-        gaps = [float(np.abs(np.concatenate(now) - np.concatenate(then)).mean())]
-    missing = len(wanted) - len(stored)
-    return Compared(len(stored), missing, len(some), gaps[0], limit)
+    return Compared(len(places.there), len(places.missing), len(some), gap, limit)
+
+
+def _shortest(asked: Asked, there: np.ndarray, count: int) -> list[int]:
+    """The shortest by far are as good a proof, and cost next to nothing; ties go by their keys."""
+    if not len(there):
+        return []
+    totals = asked.totals[there]
+    last = np.partition(totals, min(count, len(totals)) - 1)[min(count, len(totals)) - 1]
+    few = set(there[totals <= last].tolist())
+    ordered = sorted((asked.totals[n], key, n) for key, n in asked.number.items() if n in few)
+    return [number for _, _, number in ordered[:count]]
 
 
 def _compute(
     source: Source,
     shelf: Shelf,
-    missing: Sequence[_Wanted],
+    places: Places,
     filled: Filled,
     progress: Progress,
     description: str,
 ) -> None:
     """All that is missing, a shard every so often; the order of what is missing changes no bit."""
-    rows, keys = _by_prompt(missing)
+    asked, missing = places.asked, places.missing
+    keys = list(asked.number)
     waiting: dict[bytes, np.ndarray] = {}
     tokens, since = 0, time.monotonic()
     with progress.task(total=len(missing), description=description) as task:
-        for indices in source.engine.plan(rows):
-            some = [rows[i] for i in indices]
-            found = source.logps(some)
-            names = [key for i in indices for key in keys[i]]
-            waiting |= dict(zip(names, found, strict=True))
-            count = sum(map(len, found))
-            tokens += count
-            filled.tokens += count + sum(len(row.prompt) for row in some)
-            task.advance(len(names))
-            if tokens >= SHARD_TOKENS or time.monotonic() - since >= SHARD_SECONDS:
-                _put(shelf, waiting)
-                waiting, tokens, since = {}, 0, time.monotonic()
+        for start in range(0, len(missing), _AT_ONCE):
+            rows, numbers = _by_prompt(asked, missing[start : start + _AT_ONCE].tolist())
+            for indices in source.engine.plan(rows):
+                some = [rows[i] for i in indices]
+                found = source.logps(some)
+                names = [keys[number] for i in indices for number in numbers[i]]
+                waiting |= dict(zip(names, found, strict=True))
+                count = sum(map(len, found))
+                tokens += count
+                filled.tokens += count + sum(len(row.prompt) for row in some)
+                task.advance(len(names))
+                if tokens >= SHARD_TOKENS or time.monotonic() - since >= SHARD_SECONDS:
+                    _put(shelf, waiting)
+                    waiting, tokens, since = {}, 0, time.monotonic()
     _put(shelf, waiting)
     filled.computed = len(missing)
 
@@ -304,20 +295,23 @@ def _put(shelf: Shelf, waiting: dict[bytes, np.ndarray]) -> None:
         return  # `shelf.fault` says it; the values stay in memory
 
 
-def _by_prompt(missing: Sequence[_Wanted]) -> tuple[list[Alone], list[list[bytes]]]:
+def _by_prompt(asked: Asked, missing: Sequence[int]) -> tuple[list[Alone], list[list[int]]]:
     """Responses to one prompt together, so that it is read once, but not too many of them."""
-    groups: dict[bytes, list[_Wanted]] = {}
-    for one in missing:
-        groups.setdefault(one.prompt.tobytes(), []).append(one)
+    groups: dict[bytes, list[int]] = {}
+    for number in missing:
+        groups.setdefault(asked.text(number)[0].tobytes(), []).append(number)
     rows: list[Alone] = []
-    keys: list[list[bytes]] = []
+    numbers: list[list[int]] = []
     for group in groups.values():
         for start in range(0, len(group), _TOGETHER):
             some = group[start : start + _TOGETHER]
-            rows.append(Alone(some[0].prompt, tuple(one.response for one in some)))
-            keys.append([one.key for one in some])
-    return rows, keys
+            texts = [asked.text(number) for number in some]
+            rows.append(Alone(texts[0][0], tuple(response for _, response in texts)))
+            numbers.append(some)
+    return rows, numbers
 
 
 # Responses that share one reading of their prompt.
 _TOGETHER = 16
+# Responses whose passes are planned together: what a pass over very many holds in memory.
+_AT_ONCE = 2**16

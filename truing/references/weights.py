@@ -1,20 +1,15 @@
-"""Which weights: the hash of a model's files, computed once and remembered.
-
-A file is known by its path, size, time of change and inode, so that a second run does not read
-gigabytes again; a file changed in place has another time of change.
-"""
+"""Which weights: the hash of a model's files, each read once and remembered."""
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from truing.data.cache import cache_folder
+from truing.data.cache import content_hash
+from truing.engine.models import only_here, refuse_absent
 from truing.errors import ModelError
 
 # Keys of a model's configuration that change no log-prob.
@@ -32,10 +27,14 @@ def model_files(path: str, revision: str | None = None) -> Path:
     local = Path(path)
     if local.exists():
         return local
+    refuse_absent(path)
     try:
         return Path(
             snapshot_download(
-                path, revision=revision, allow_patterns=["*.json", "*.safetensors", "*.model"]
+                path,
+                revision=revision,
+                allow_patterns=["*.json", "*.safetensors", "*.model"],
+                local_files_only=only_here(path),
             )
         )
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
@@ -65,7 +64,7 @@ def weights_hash(path: str, revision: str | None = None, *, trusts_memory: bool 
         )
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
-        digest.update(f"{file.name} {_file_hash(file, trusts_memory=trusts_memory)}\n".encode())
+        digest.update(f"{file.name} {content_hash(file, trusts_memory=trusts_memory)}\n".encode())
     config = folder / "config.json"
     if config.is_file():
         digest.update(_effective(config))
@@ -94,42 +93,3 @@ def _effective(config: Path) -> bytes:
     # Where an adapter's base lies says nothing of what it holds.
     kept.pop("base_model_name_or_path", None)
     return json.dumps(kept, sort_keys=True).encode()
-
-
-def _file_hash(file: Path, *, trusts_memory: bool) -> str:
-    real = file.resolve()
-    facts = real.stat()
-    seen = [str(real), facts.st_size, facts.st_mtime_ns, facts.st_ino]
-    known = recalled("weights", str(real)) if trusts_memory else {}
-    if known.get("seen") == seen:
-        return str(known["hash"])
-    with real.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    remember("weights", str(real), {"seen": seen, "hash": found})
-    return found
-
-
-def recalled(group: str, name: str) -> dict[str, Any]:
-    """What was remembered under a name; {} where nothing was."""
-    try:
-        return dict(json.loads(_note(group, name).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def remember(group: str, name: str, values: dict[str, Any]) -> None:
-    """Keep something for the next run; where it cannot be written, that one finds out again."""
-    note = _note(group, name)
-    aside = note.with_suffix(f".{os.getpid()}.part")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(values), encoding="utf-8")
-        aside.replace(note)
-    except OSError:
-        with suppress(OSError):
-            aside.unlink()
-
-
-def _note(group: str, name: str) -> Path:
-    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
-    return cache_folder() / group / f"{digest}.json"

@@ -55,6 +55,15 @@ def _both(training: str, held_out: str = "") -> tuple[Line, Line]:
     )
 
 
+def _to_each(number: str, role: str) -> tuple[Line, Line]:
+    """How far a reference is: KL where it is known token by token, and the distance."""
+    name, words = (f"reference_{number}", f"reference {number}, ") if number else ("reference", "")
+    return (
+        Line(f"{words}KL at least", role, f"{name}/kl"),
+        Line(f"{words}mean |log-ratio|", role, f"{name}/distance", dash="dot"),
+    )
+
+
 _FEW_STEPS = 10
 
 QUESTIONS = (
@@ -125,6 +134,16 @@ QUESTIONS = (
         "KL to the reference, summed over the policy's own responses to held-out prompts. The "
         "same score at less KL is the better run.",
         (Line("training", "run", "kl"), Line("held out", "held_out", held_out="kl")),
+        level=0.0,
+    ),
+    Question(
+        "references",
+        "How far are the references, on the rows that are learned?",
+        "nats a token",
+        "On the response tokens of each step: the KL of “this token or another one”, which is at "
+        "most that of the whole distributions, and the mean absolute log-ratio. A reference that "
+        "is far at the first step says how two models differ, not what the pairs prefer.",
+        (*_to_each("", "run"), *_to_each("1", "run"), *_to_each("2", "before")),
         level=0.0,
     ),
     Question(
