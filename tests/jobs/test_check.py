@@ -53,7 +53,7 @@ def test_every_fault_is_told_at_once(tmp_path):
         "unknown key `modle`",
         "did you mean dpop or dpo",
         "`epochs`: input should be greater than 0",
-        "no model of this name",
+        "there is no such folder or file",
         "there is no such file",
         "need evaluation.data",
         "`lora.rank`",

@@ -21,7 +21,7 @@ from truing.data.rows import Row, spoken
 # Below so many characters of text a batch is tokenised faster than a file is found.
 _WORTHWHILE = 500_000
 # What changes the ids for equal texts; part of the key.
-_FORMAT = b"truing tokens 3"
+FORMAT = b"truing tokens 3"
 
 
 def cache_folder() -> Path:
@@ -49,7 +49,7 @@ class TokenCache:
 
     def path(self, rows: Sequence[Row]) -> Path:
         """Where the batch lies or would lie."""
-        digest = hashlib.blake2b(_FORMAT + self._key, digest_size=16)
+        digest = hashlib.blake2b(FORMAT + self._key, digest_size=16)
         for row in rows:
             digest.update(row.id.to_bytes(8, "little", signed=True))
         return cache_folder() / "tokens" / f"{digest.hexdigest()}.npz"

@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import xxhash
 
 from truing.core.needs import Needs
-from truing.data.cache import cache_folder, content_hash
+from truing.data.cache import FORMAT, cache_folder, content_hash
 from truing.data.sources import Data, Source
 from truing.data.summary import DataSummary, Tally
 from truing.data.table import COLUMNS, ExampleTable
@@ -58,11 +59,10 @@ def place_of(
         hashes = [(name, weight, content_hash(path)) for name, path, weight in files]
     except OSError:
         return None  # reading the rows will say what is wrong
-    from truing import __version__
-
     wanted = {name: getattr(needs, name) for name in _READ}
     plain = {n: sorted(v) if isinstance(v, frozenset) else v for n, v in wanted.items()}
-    parts = [_FORMAT, __version__, tokenizer_key.hex(), hashes, plain, dict(settings)]
+    made_by = [_FORMAT, FORMAT.decode(), version("truing"), tokenizer_key.hex()]
+    parts = [*made_by, hashes, plain, dict(settings)]
     text = json.dumps(parts, sort_keys=True)
     key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     return cache_folder() / "prepared" / key
