@@ -5,6 +5,7 @@ rows go through Truing's own reader, trainer, loader and logging; a step is time
 the one before it. The reference's pass is left out of the time, as for a peer with a cache.
 """
 
+import ctypes
 import json
 import os
 import tempfile
@@ -20,11 +21,13 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import torch
 from peers import bench_common as common
+from peers import vocabulary_of
 
 import truing
 from truing.core.progress import Silent
 from truing.data import prepare
 from truing.engine import ENGINES
+from truing.jobs.check import check
 
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -34,6 +37,14 @@ class Clock(Silent):
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+        self.loaded_mb = 0.0
+
+    def note(self, text: str) -> None:
+        """What is said of the engine is said when the model has just been loaded."""
+        if text.startswith("engine:"):
+            # What loading and proving the engine took for a moment is given back first.
+            ctypes.CDLL(None).malloc_trim(0)
+            self.loaded_mb = resident_mb()
 
     @contextmanager
     def task(self, *, total: int | None, description: str) -> Iterator[Any]:
@@ -55,6 +66,19 @@ class Clock(Silent):
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             self.ends.append(time.perf_counter())
+
+
+def resident_mb() -> float:
+    """Resident memory now, in MB (10**6 bytes)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def forecast_mb(keys: dict[str, Any]) -> dict[str, float]:
+    """What a run is told to take at its peak, by what it is for."""
+    cost = check(keys).cost
+    assert cost is not None, "a run that was just done"
+    return {name: round(size / 1e6, 1) for name, size in cost.memory.items()}
 
 
 def write_rows(args: Any, folder: Path) -> Path:
@@ -134,7 +158,7 @@ def padded_tokens(rows: list[Any]) -> int:
 
 
 def main() -> None:
-    parser = common.arguments(__doc__.splitlines()[0])
+    parser = common.arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--engine", choices=("shared", "packed", "padded"), default="shared")
     parser.add_argument("--tokens", type=int, default=32768, help="token budget of a forward pass")
     parser.add_argument("--in-order", action="store_true", help="rows as they stand in the file")
@@ -143,12 +167,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="truing-bench-") as name:
         folder = Path(name)
-        vocabulary = json.loads(Path(args.model).read_text())["vocab_size"]
-        tokenizer = common.load_tokenizer(args.tokenizer, args.data, vocabulary)
+        tokenizer = common.load_tokenizer(args.tokenizer, args.data, vocabulary_of(args.model))
         data = write_rows(args, folder)
         clock = Clock()
         keys = settings(args, model_folder(args, folder, tokenizer), data, folder / "run")
         truing.train(progress=clock, **keys)
+        peak_mb = common.peak_rss_mb()
+        told_mb = forecast_mb({**keys, "output": str(folder / "another")})
         lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
         steps = [line for line in map(json.loads, lines) if "loss" in line]
         examples = prepare(
@@ -166,7 +191,9 @@ def main() -> None:
             args,
             seconds,
             pairs,
-            peak_rss_mb=common.peak_rss_mb(),
+            peak_rss_mb=peak_mb,
+            loaded_rss_mb=clock.loaded_mb,
+            forecast_mb=told_mb,
             loss_first=steps[0]["loss"],
             loss_last=steps[-1]["loss"],
             forward_tokens=forward_tokens(args, examples),

@@ -81,6 +81,32 @@ def here(capsys):
 
 
 @pytest.fixture(scope="session")
+def random_llama():
+    """Makes a model of two layers for a tokenizer, its weights random and decided by the seed."""
+
+    def make(tokenizer, seed: int, **more):
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            tie_word_embeddings=False,
+            initializer_range=0.2,
+            **more,
+        )
+        return LlamaForCausalLM(config)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def fake_runs():
     """The module `tests/fake_run.py`: made-up run folders."""
     spec = importlib.util.spec_from_file_location("fake_run", Path(__file__).parent / "fake_run.py")

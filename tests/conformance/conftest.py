@@ -10,9 +10,9 @@ from .pairs import Pairs
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory) -> Home:
+def tiny(random_llama, tmp_path_factory) -> Home:
     """A random model and our own sentences."""
-    return tiny_home(tmp_path_factory.mktemp("tiny"))
+    return tiny_home(random_llama, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,13 @@
 """What both sides train: a small model, another one as its reference, and rows of each kind."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from truing.world import model_folder, prompts
 
@@ -65,28 +65,18 @@ def real_home(shared: Path, folder: Path) -> Home:
     return _home(folder, model, tokenizer, plain, dialogues)
 
 
-def tiny_home(folder: Path) -> Home:
+def tiny_home(random_llama: Callable[..., Any], folder: Path) -> Home:
     """A random model, and sentences of our own."""
     tokenizer = AutoTokenizer.from_pretrained(model_folder())
     tokenizer.chat_template = TEMPLATE
-    torch.manual_seed(3)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model = random_llama(tokenizer, 3, **ids)
     rows = [
         {
             "prompt": prompt.text,
-            "chosen": f" I would say that number {number} is good.",
-            "rejected": " I do not care" + ", and I never did" * (number % 4) + ".",
+            # Of many lengths: what a mean is taken over must be seen.
+            "chosen": f" Number {number} is good" + " and fair and well made" * (number % 5) + ".",
+            "rejected": " I do not care" + ", and I never did" * (number * number % 7) + ".",
         }
         for number, prompt in enumerate(prompts("train")[:ROWS])
     ]
@@ -98,7 +88,7 @@ def tiny_home(folder: Path) -> Home:
         }
         for row in rows
     ]
-    return _home(folder, LlamaForCausalLM(config), tokenizer, rows, dialogues)
+    return _home(folder, model, tokenizer, rows, dialogues)
 
 
 def _home(folder: Path, model: Any, tokenizer: Any, plain: list[Any], dialogues: list[Any]) -> Home:

@@ -71,15 +71,25 @@ def alone():
     return lambda settings: train(**settings)
 
 
-def launch(processes: int, *arguments: object, timeout: float = 300):
-    """`torchrun` with so many processes; what it said."""
+def launch(processes: int, *arguments: object, with_accelerate: bool = False):
+    """`torchrun` or `accelerate launch` with so many processes; what it said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += ["--master-addr", "127.0.0.1", "--master-port", str(port), *map(str, arguments)]
+        port = str(free.getsockname()[1])
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    command += ["--master-addr", "127.0.0.1", "--master-port", port]
+    if with_accelerate:
+        command = ["-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+        # Without GPUs accelerate starts several processes under this name alone.
+        command += ["--multi_gpu", "--num_machines", "1", "--main_process_port", port]
+        command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, check=False, env=os.environ
+        [sys.executable, *command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ,
     )
 
 

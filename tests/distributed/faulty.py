@@ -1,10 +1,12 @@
 """Run by `torchrun` in every process: a run in which one process has a fault at some step.
 
-Arguments: a file of settings, the fault (`dies`, `sleeps`, `asks`), the process that has it.
+Arguments: a file of settings, the fault (a key of `FAULTS`), the process that
+has it.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,16 +17,32 @@ from truing.training.callbacks import StopOnSignal
 
 settings, fault, rank = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], sys.argv[3]
 STEP = 2
+SMALL = 100_000  # bytes
 
 
-def strike() -> None:
-    """What happens to the process."""
-    faults = {
-        "dies": lambda: os.kill(os.getpid(), signal.SIGKILL),
-        "sleeps": lambda: time.sleep(2),
-        "asks": lambda: os.kill(os.getpid(), signal.SIGTERM),
-    }
-    faults[fault]()
+def fill_disk() -> None:
+    """From now on this process can write small files alone."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, resource.RLIM_INFINITY))
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+FAULTS = {
+    "dies": die,
+    "dies_writing": lambda: sys.addaudithook(die_at_a_part),
+    "sleeps": lambda: time.sleep(2),
+    "asks": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "fills": fill_disk,
+}
+
+
+def die_at_a_part(event: str, args: tuple[object, ...]) -> None:
+    """At the moment in which a process opens its part of a checkpoint."""
+    if event == "open" and ".writing/optimizer/" in str(args[0]):
+        die()
 
 
 class Struck(StopOnSignal):
@@ -32,7 +50,7 @@ class Struck(StopOnSignal):
 
     def on_step_begin(self, args, state, control, **_):
         if os.environ["RANK"] == rank and state.global_step == STEP:
-            strike()
+            FAULTS[fault]()
 
 
 if __name__ == "__main__":

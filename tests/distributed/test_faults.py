@@ -69,6 +69,35 @@ def test_a_wish_to_stop_that_one_process_hears_stops_all_after_the_same_step(str
     assert_same(whole, run)
 
 
+def test_a_checkpoint_in_which_a_process_died_is_never_gone_on_from(struck, whole):
+    run, ended, seconds = struck("dies_writing", 1, fsdp=True)
+    assert ended.returncode != 0
+    assert seconds < A_MINUTE
+    # The third step was done, and its checkpoint never took its name.
+    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2]
+    assert resume(run).finished
+    assert not list(run.glob(".checkpoint*"))
+    assert_same(whole, run)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("fsdp", [False, True], ids=["whole", "sharded"])
+def test_one_full_disk_stops_all_with_the_last_checkpoint_whole(struck, whole, rank, fsdp):
+    run, ended, seconds = struck("fills", rank, fsdp=fsdp)
+    if rank == 1 and not fsdp:
+        # The first process alone writes whole weights.
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        return
+    assert "exitcode  : 3" in ended.stderr, ended.stderr[-2000:]
+    assert "cannot be written" in " ".join(ended.stderr.split())
+    assert seconds < A_MINUTE
+    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2]
+    assert not list(run.glob(".checkpoint*"))
+    assert resume(run).finished
+    assert_same(whole, run)
+
+
 @pytest.mark.soak
 def test_a_slow_process_is_waited_for(struck, whole):
     run, ended, _ = struck("sleeps", 1)

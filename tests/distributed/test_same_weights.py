@@ -87,3 +87,15 @@ def test_one_process_writes_the_folder(company, single):
         return sorted(path.name for path in run.iterdir())
 
     assert names(company / "evaluated") == names(single("evaluated"))
+
+
+def test_accelerate_launches_it_too(keys, single, torchrun, tmp_path):
+    settings = tmp_path / "runs.json"
+    case = CASES["with sft"]
+    settings.write_text(json.dumps([keys(tmp_path / "run", **case)]))
+    worker = Path(__file__).parent / "worker.py"
+    ended = torchrun(2, worker, settings, with_accelerate=True)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    one, many = weights(single("with sft")), weights(tmp_path / "run")
+    for name, weight in one.items():
+        torch.testing.assert_close(many[name], weight, atol=TOLERANCE, rtol=0)

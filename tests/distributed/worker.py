@@ -16,13 +16,19 @@ from truing.jobs.train import resume
 
 
 def put_back(run: Path, copy: Path) -> Path:
+    """The copy."""
+    shutil.copytree(run, copy)
+    (copy / "finished.json").unlink()
+    for step in (3, 4):
+        shutil.rmtree(copy / f"checkpoint-{step}", ignore_errors=True)
+    return copy
+
+
+def put_back_once(run: Path, copy: Path) -> Path:
     """The copy, made by the first process."""
     ready = copy.with_suffix(".ready")
     if os.environ["RANK"] == "0":
-        shutil.copytree(run, copy)
-        (copy / "finished.json").unlink()
-        for step in (3, 4):
-            shutil.rmtree(copy / f"checkpoint-{step}", ignore_errors=True)
+        put_back(run, copy)
         ready.touch()
     while not ready.exists():
         time.sleep(0.05)
@@ -32,6 +38,6 @@ def put_back(run: Path, copy: Path) -> Path:
 if __name__ == "__main__":
     for settings in json.loads(Path(sys.argv[1]).read_text()):
         if "again" in settings:
-            resume(put_back(Path(settings["again"]), Path(settings["output"])))
+            resume(put_back_once(Path(settings["again"]), Path(settings["output"])))
         else:
             train(**settings)

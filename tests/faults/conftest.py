@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from truing import train
 from truing.world import model_folder, prompts
 
 
@@ -20,15 +21,28 @@ def data(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def least(data, tmp_path) -> dict[str, object]:
-    """Six steps of four pairs, a checkpoint every two."""
-    return {
+@pytest.fixture(scope="session")
+def least_in(data):
+    """Six steps of four pairs, a checkpoint every two, in a folder."""
+    return lambda output: {
         "model": str(model_folder()),
         "data": str(data),
-        "output": str(tmp_path / "run"),
+        "output": str(output),
         "pairs_per_step": 4,
         "learning_rate": 3e-4,
         "seed": 5,
         "trainer": {"save_steps": 2},
     }
+
+
+@pytest.fixture
+def least(least_in, tmp_path) -> dict[str, object]:
+    """See `least_in`."""
+    return least_in(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def trained(least_in, tmp_path_factory) -> Path:
+    """A run with all of its checkpoints, that nobody changes."""
+    keys = least_in(tmp_path_factory.mktemp("trained") / "run")
+    return train(**{**keys, "trainer": {"save_steps": 2, "save_total_limit": 3}}).output

@@ -1,7 +1,9 @@
-"""No room left: the run stops with a word, and what lay there before is whole."""
+"""No room left, or no leave: the run stops with a word, and what lay there before is whole."""
 
+import ctypes
 import resource
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,25 @@ def limit():
     signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.fixture
+def as_anybody():
+    """Without what the system lets root do: the modes of files hold for this thread too."""
+    if sys.platform != "linux":
+        yield
+        return
+    # Version 3 of the kernel's interface: effective, permitted and inheritable, two words each.
+    libc, header = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    powers = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, powers) == 0
+    none = (ctypes.c_uint32 * 6)(*powers)
+    none[0] = none[3] = 0
+    assert libc.capset(header, none) == 0
+    yield
+    assert libc.capset(header, powers) == 0
+
+
 class FillsUp:
-    """A progress that fills the disk after some steps."""
+    """A progress that fills the disk after some steps, or does anything else to it."""
 
     def __init__(self, limit, after: int) -> None:
         self._limit, self._left = limit, after
@@ -65,6 +84,27 @@ def test_an_output_that_cannot_be_written_is_said_before_training(least, tmp_pat
     blocked.write_text("not a folder")
     with pytest.raises(StoppedError, match="cannot be written"):
         train(**{**least, "output": str(blocked / "run")})
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "empty"])
+def test_a_folder_that_may_not_be_written_is_said_before_training(
+    least, as_anybody, tmp_path, is_there
+):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    output = closed if is_there else closed / "run"
+    with pytest.raises(StoppedError, match=r"cannot be written .Permission denied"):
+        train(**{**least, "output": str(output)})
+    assert not list(closed.iterdir())
+
+
+def test_a_folder_that_is_closed_in_the_middle_stops_the_run(least, as_anybody):
+    run = Path(str(least["output"]))
+    with pytest.raises(StoppedError, match=r"checkpoint-4: cannot be written .Permission denied"):
+        train(**least, progress=FillsUp(lambda _: run.chmod(0o500), after=3))
+    run.chmod(0o700)
+    assert [path.name for path in folder.checkpoints(run)] == ["checkpoint-2"]
+    assert resume(run).steps == 6
 
 
 def test_two_processes_never_share_a_folder(least, tmp_path):

@@ -35,16 +35,12 @@ def copied(tmp_path) -> Path:
 
 
 @pytest.fixture
-def stopped(least) -> Path:
+def stopped(trained, tmp_path) -> Path:
     """A run that stopped with a checkpoint after step 2."""
-    run = Path(str(least["output"]))
-    trainer = {"save_steps": 2, "save_total_limit": 3}
-    whole = train(**{**least, "trainer": trainer}).output
-    (whole / "finished.json").unlink()
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "finished.json").unlink()
     for step in (4, 6):
-        shutil.rmtree(whole / f"checkpoint-{step}", ignore_errors=True)
-    if not (run / "checkpoint-2").exists():
-        pytest.fail("no checkpoint")
+        shutil.rmtree(run / f"checkpoint-{step}")
     return run
 
 
@@ -95,6 +91,22 @@ def test_a_truncated_checkpoint_is_refused_and_the_way_on_is_said(stopped):
     assert resume(stopped).finished
 
 
+@pytest.mark.parametrize(
+    ("file", "word"),
+    [
+        ("model.safetensors", "weights"),
+        ("optimizer.pt", "the optimizer's state"),
+        ("scheduler.pt", "the schedule"),
+        ("trainer_state.json", "the trainer's state"),
+        ("objective_state.json", "the objective's state"),
+    ],
+)
+def test_what_is_left_of_a_checkpoint_is_not_gone_on_from(stopped, file, word):
+    (stopped / "checkpoint-2" / file).unlink()
+    with pytest.raises(ResumeError, match=f"damaged .without {word}"):
+        resume(stopped)
+
+
 def test_truncated_weights_of_a_model_are_refused(copied):
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
@@ -110,6 +122,12 @@ def test_weights_that_are_no_numbers_stop_the_run(copied, least, value):
     model.save_pretrained(copied)
     with pytest.raises((StoppedError, ModelError)):
         train(**{**least, "model": str(copied)}, checks={"start": False})
+
+
+def test_a_tokenizer_of_another_model_is_refused(least):
+    foreign = str(model_folder("foreign"))
+    with pytest.raises(ConfigError, match="it is another model's"):
+        train(**{**least, "tokenizer": foreign})
 
 
 def test_yaml_makes_no_objects(tmp_path):

@@ -8,89 +8,95 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-# Runs in a process of its own: a limit on the address space cannot be taken back safely.
-PROGRAM = """
-import json, resource, sys
-from contextlib import contextmanager
 from truing import train
 
-settings, room = json.loads(sys.argv[1]), int(sys.argv[2])
+# Runs in processes of their own: a limit on the address space cannot be taken back safely.
+PROGRAM = """
+import json, os, resource, sys
+from contextlib import contextmanager
+from truing import train
+import truing.training.trainer
+from truing.core.progress import Silent
 
-class Tight:
-    notes = []
+room = int(sys.argv[1])
+
+class Tight(Silent):
     def advance(self, done=1, *, note=""): pass
     @contextmanager
     def task(self, *, total, description):
-        if description == "training" and room:
+        if description == "training":
             pages = int(open("/proc/self/statm").read().split()[0])
             limit = pages * resource.getpagesize() + room
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         yield self
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-    def track(self, items, *, total, description):
-        yield from items
     def note(self, text):
-        self.notes.append(text)
+        print(text, flush=True)
 
-tight = Tight()
-try:
-    train(**settings, progress=tight)
-finally:
-    print(json.dumps(tight.notes))
+for settings in json.loads(sys.argv[2]):
+    if os.fork() == 0:
+        train(**settings, progress=Tight())
+        os._exit(0)
+    os.wait()
 """
-LONG, ROOM = 400, 160 * 2**20
+WORDS = ["tea", "room", "hall", "soup", "cake", "view", "pool", "lamp", "desk"]
+BUDGET = 8192
+# A step of all rows keeps more than this until its backward pass, one of half of them less.
+ROOM = 110 * 2**20
 
 
-@pytest.fixture
-def long_rows(tmp_path) -> Path:
-    """Pairs of some hundred tokens a side."""
-    words = ["tea", "room", "hall", "soup", "cake", "view", "pool", "lamp", "desk"]
-    path = tmp_path / "long.jsonl"
+@pytest.fixture(scope="module")
+def settings(least_in, tmp_path_factory):
+    """Two steps of pairs of some hundred tokens a side, in a folder of this name."""
+    folder: Path = tmp_path_factory.mktemp("tight")
     rows = [
         {
             "prompt": f"Number {i}.",
-            "chosen": " ".join(words[(i + k) % 9] for k in range(LONG // 2)),
-            "rejected": " ".join(words[(i * k) % 9] for k in range(LONG // 2)),
+            "chosen": " ".join(WORDS[(i + k) % 9] for k in range(120)),
+            "rejected": " ".join(WORDS[(i * k) % 9] for k in range(120)),
         }
         for i in range(16)
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    data = folder / "long.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = {"data": str(data), "pairs_per_step": 8, "tokens_per_device": BUDGET}
+    trainer = {"save_strategy": "no"}
+    return lambda name: {**least_in(folder / name), **more, "trainer": trainer}
 
 
-def run(settings, room):
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(settings), str(room)],
+@pytest.fixture(scope="module")
+def whole(settings):
+    """The run that has room enough."""
+    return train(**settings("whole")).output
+
+
+@pytest.fixture(scope="module")
+def tight(settings):
+    """A run that may halve and one that may not; what both said."""
+    may_not = {**settings("stopped"), "checks": {"memory": "stop"}}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(ROOM), json.dumps([settings("tight"), may_not])],
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
         timeout=200,
     )
+    return Path(str(settings("tight")["output"])), done
 
 
-@pytest.fixture
-def settings(least, long_rows):
-    more = {"data": str(long_rows), "pairs_per_step": 16, "epochs": 2, "tokens_per_device": 16384}
-    return {**least, **more, "trainer": {"save_strategy": "no"}}
-
-
-def test_the_budget_is_halved_and_the_step_is_the_same(settings, tmp_path):
-    whole, tight = tmp_path / "whole", tmp_path / "tight"
-    assert run({**settings, "output": str(whole)}, 0).returncode == 0
-    ended = run({**settings, "output": str(tight)}, ROOM)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    notes = json.loads(ended.stdout)
-    assert any("out of memory at step 1: going on with tokens_per_device=8192" in n for n in notes)
-    lines = [(x / "metrics.jsonl").read_text().splitlines() for x in (whole, tight)]
+def test_the_budget_is_halved_and_the_step_is_the_same(whole, tight):
+    run, done = tight
+    halved = f"out of memory at step 1: going on with tokens_per_device={BUDGET // 2}"
+    assert halved in done.stdout, done.stderr[-3000:]
+    lines = [(x / "metrics.jsonl").read_text().splitlines() for x in (whole, run)]
     for one, other in zip(*([json.loads(line) for line in x] for x in lines), strict=True):
         assert one["step"] == other["step"]
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
-    one, other = (load_file(x / "model.safetensors") for x in (whole, tight))
+    one, other = (load_file(x / "model.safetensors") for x in (whole, run))
     assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-4
 
 
-def test_a_run_that_may_not_halve_stops_with_advice(settings):
-    ended = run({**settings, "checks": {"memory": "stop"}}, ROOM)
-    assert ended.returncode != 0
-    assert "out of memory at step 1" in ended.stderr
-    assert "set tokens_per_device=8192 or less" in ended.stderr
+def test_a_run_that_may_not_halve_stops_with_advice(tight):
+    _, done = tight
+    assert "out of memory at step 1" in done.stderr
+    assert f"set tokens_per_device={BUDGET // 2} or less" in done.stderr

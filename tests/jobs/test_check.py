@@ -9,9 +9,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from truing.engine import LOGPS_ONLY
-from truing.engine.forecast import Pass, Shape, Work, memory, operations
+from truing.engine.forecast import Pass, Shape, Work, memory, operations, size_of
 from truing.engine.forward import use_own_attention
-from truing.engine.shared import SharedEngine
+from truing.engine.padded import PaddedEngine
+from truing.engine.shared import PackedEngine, SharedEngine
 from truing.jobs.check import check
 
 
@@ -122,10 +123,24 @@ def test_the_forecast_of_activations_is_what_the_engine_keeps(rows_of_ids, layer
         out = SharedEngine(10_000).logps(model, rows_of_ids, LOGPS_ONLY)
     assert torch.isfinite(out.logps).all()
     found = sum(size for place, size in kept.items() if place not in weights)
-    tokens = sum(len(r.prompt) + sum(map(len, r.responses)) for r in rows_of_ids)
-    responses = sum(len(one) for r in rows_of_ids for one in r.responses)
-    told = memory(Shape.of(model, config), Pass(tokens, responses))
+    told = memory(Shape.of(model, config), Pass(*size_of(SharedEngine(10_000), rows_of_ids)))
     assert told["activations"] + told["log-probs"] == pytest.approx(found, rel=0.25)
+
+
+def test_the_size_of_a_pass_is_that_of_its_engine(rows_of_ids):
+    # Four prompts of 40 tokens, with responses of 40 and 60 each.
+    assert size_of(SharedEngine(10_000), rows_of_ids) == (4 * (40 + 100), 400)
+    assert size_of(PackedEngine(10_000), rows_of_ids) == (4 * (80 + 100), 400)
+    assert size_of(PaddedEngine(10_000), rows_of_ids) == (8 * 100, 8 * 100)
+
+
+def test_a_step_of_several_passes_keeps_gradients_while_it_has_activations():
+    shape = Shape(weights=1000, trained=1000, hidden=10, gated=20, keys=5, layers=2, vocabulary=10)
+    alone, one_of_many = (
+        memory(shape, Pass(100, 50, is_one_of_many=many)) for many in (False, True)
+    )
+    assert one_of_many["gradients"] == 4000 > alone["gradients"]
+    assert alone["activations"] == one_of_many["activations"] > 0
 
 
 def test_work_is_six_operations_a_weight_and_token_and_fewer_under_adapters():

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer
 
 from truing import evaluate, train
 from truing.engine.models import load_config, load_model, load_tokenizer
@@ -53,20 +53,8 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        tie_word_embeddings=False,
-        initializer_range=0.2,
-    )
-    return LlamaForCausalLM(config).eval()
+def model(tokenizer, random_llama):
+    return random_llama(tokenizer, 0).eval()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from truing.training.launchers import refuse_unknown_ways
         ({"fsdp": True, "fsdp_config": {"fsdp_version": 1}}, {}, "shards the model by itself"),
         ({"fsdp": "full_shard"}, {}, "is true or false"),
         ({}, {"ACCELERATE_USE_FSDP": "true"}, "shards the model by itself"),
+        ({}, {"ACCELERATE_MIXED_PRECISION": "bf16"}, "`dtype` governs"),
         ({"accelerator_config": {"dispatch_batches": True}}, {}, "dispatch_batches"),
     ],
 )
@@ -25,5 +26,5 @@ def test_what_does_not_fit_is_refused_with_a_way_out(given, environment, word):
 
 
 def test_data_parallelism_and_our_own_sharding_are_taken():
-    refuse_unknown_ways({}, {})
+    refuse_unknown_ways({}, {"ACCELERATE_MIXED_PRECISION": "no"})
     refuse_unknown_ways({"fsdp": True}, {})

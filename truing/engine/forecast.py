@@ -1,22 +1,28 @@
 """How much memory a training step takes, and how long, told before any weight is loaded.
 
 Counted, not tried: what the engine keeps for the backward pass was measured with hooks on saved
-tensors (Llama and Qwen 3 shapes, shared engine) and is linear in tokens, layers and widths. The
-forecast is good to about a third; a padded engine keeps up to twice as much.
+tensors (Llama and Qwen 3 shapes) and is linear in tokens, layers and widths. The growth of memory
+over the loaded model is told to within a quarter (`benchmarks/memory.py`).
 
 h hidden width, i width of the gated unit, k width of keys and values, L layers, V vocabulary.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from truing.engine.fused import KEEP_BYTES
+from truing.engine.fused import KEEP_BYTES, TILE_ELEMENTS
+from truing.engine.logps import TokenRow
+from truing.engine.padded import PaddedEngine
 
-_OF_HIDDEN, _OF_GATED, _OF_KEYS = 7.0, 3.0, 2.0  # numbers kept a token and layer
+# Numbers kept a token and layer, in widths of hidden states, gated units and keys.
+_PACKED, _PADDED = (6.0, 3.0, 2.0), (10.0, 4.0, 0.0)
+_MOMENT = 3.0  # more of them a token, that the backward of one layer takes for a moment
+_COPIES_OF_LOGITS = 4  # of a padded pass: log-probs, their gradient, that of logits, and its sum
 _ADAM = 8  # bytes of a trained weight: two moments in float32
 _BUSY = 0.55  # of the matrix products' own speed that a step reaches
 _TRY_S = 0.15
@@ -48,8 +54,11 @@ class Shape:
     def of(cls, model: torch.nn.Module, config: Any) -> "Shape":
         """The shape of a model, on the meta device or any other; `config` is transformers'."""
         text = config.get_text_config()
-        heads = text.num_attention_heads
-        hidden = text.hidden_size
+        embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
+        rows, width = embedding.weight.shape
+        hidden = getattr(text, "hidden_size", None) or width
+        # State-space layers have no heads: what they carry along is about as wide as the state.
+        heads = getattr(text, "num_attention_heads", None) or 1
         head = getattr(text, "head_dim", None) or hidden // heads
         return cls(
             weights=sum(p.numel() for p in model.parameters()),
@@ -57,9 +66,15 @@ class Shape:
             hidden=hidden,
             gated=getattr(text, "intermediate_size", None) or 4 * hidden,
             keys=head * (getattr(text, "num_key_value_heads", None) or heads),
-            layers=text.num_hidden_layers,
-            vocabulary=text.vocab_size,
+            layers=getattr(text, "num_hidden_layers", None) or _longest_list(model),
+            vocabulary=getattr(text, "vocab_size", None) or rows,
         )
+
+
+def _longest_list(model: torch.nn.Module) -> int:
+    """Layers of a model whose configuration does not count them under their usual name."""
+    lists = (len(m) for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    return max(lists, default=1)
 
 
 @dataclass(frozen=True)
@@ -67,38 +82,94 @@ class Pass:
     """The largest forward and backward pass of a run.
 
     Args:
-        tokens: prompts and responses.
-        response_tokens: those whose log-probs are wanted.
+        tokens: that the model reads, padding included.
+        predicted: positions whose logits are computed.
         weight_bytes: of one weight.
         product_bytes: of one number in the matrix products.
+        is_padded: rows stand behind padding, and all logits of them are there at once.
         is_checkpointed: layers are computed again in the backward.
+        is_one_of_many: the step has other passes, whose gradients are there already.
         resident: models without gradient that stay in memory beside the policy.
     """
 
     tokens: int
-    response_tokens: int
+    predicted: int
     weight_bytes: int = 4
     product_bytes: int = 4
+    is_padded: bool = False
     is_checkpointed: bool = False
+    is_one_of_many: bool = False
     resident: int = 0
+
+
+def size_of(engine: Any, rows: Sequence[TokenRow]) -> tuple[int, int]:
+    """Tokens that the model reads in one pass over the rows, and positions it computes logits of.
+
+    Args:
+        engine: shared, packed or padded.
+        rows: of one forward pass.
+    """
+    if isinstance(engine, PaddedEngine):
+        width = max(len(row.prompt) + max(map(len, row.responses)) for row in rows)
+        tokens = width * sum(len(row.responses) for row in rows)
+        return tokens, tokens
+    layout = engine.layout(rows)
+    return layout.tree.num_tokens, len(np.unique(layout.response_tokens))
 
 
 def memory(shape: Shape, largest: Pass) -> dict[str, int]:
     """Bytes by what they are for; their sum is the peak of a step."""
-    of_layer = _OF_HIDDEN * shape.hidden + _OF_GATED * shape.gated + _OF_KEYS * shape.keys
+    casts = 0 if largest.product_bytes == largest.weight_bytes else largest.product_bytes
+    resident = largest.weight_bytes + casts
+    return {
+        "weights": shape.weights * resident,
+        "optimizer": shape.trained * _ADAM,
+        "other models": largest.resident * shape.weights * resident,
+        **_of_a_moment(shape, largest),
+    }
+
+
+def _of_a_moment(shape: Shape, largest: Pass) -> dict[str, int]:
+    """Gradients, activations and log-probs at the moment in which they take most together.
+
+    The head's backward, with all activations there, or the end of the backward, with all gradients.
+    """
+    gradients = shape.trained * largest.weight_bytes
+    activations, logits = _activations(shape, largest), _log_probs(shape, largest)
+    of_layer = int(_MOMENT * largest.tokens * (shape.hidden + shape.gated) * largest.product_bytes)
+    of_head = min(shape.hidden * shape.vocabulary * largest.weight_bytes, gradients)
+    if largest.is_one_of_many:
+        # The head's gradient is added to that of the passes before.
+        at_head = (gradients, activations, logits, of_head)
+    else:
+        at_head = (of_head, activations, logits, of_layer)
+    at_end = (gradients, activations // max(shape.layers, 1), 0, of_layer)
+    names = ("gradients", "activations", "log-probs", "backward")
+    return dict(zip(names, max(at_head, at_end, key=sum), strict=True))
+
+
+def _activations(shape: Shape, largest: Pass) -> int:
+    """Bytes that the layers keep for their backward."""
+    hidden, gated, keys = _PADDED if largest.is_padded else _PACKED
+    of_layer = hidden * shape.hidden + gated * shape.gated + keys * shape.keys
     kept = shape.layers * of_layer
     if largest.is_checkpointed:
         kept = shape.layers * shape.hidden + of_layer
-    logits = largest.response_tokens * shape.vocabulary * 4
-    casts = 0 if largest.product_bytes == largest.weight_bytes else largest.product_bytes
-    return {
-        "weights": shape.weights * (largest.weight_bytes + casts),
-        "gradients": shape.trained * largest.weight_bytes,
-        "optimizer": shape.trained * _ADAM,
-        "other models": largest.resident * shape.weights * (largest.weight_bytes + casts),
-        "activations": int(largest.tokens * kept * largest.product_bytes),
-        "log-probs": min(logits, KEEP_BYTES),
-    }
+    return int(largest.tokens * kept * largest.product_bytes)
+
+
+def _log_probs(shape: Shape, largest: Pass) -> int:
+    """Bytes of logits and what is computed from them, at their most."""
+    logits = largest.predicted * shape.vocabulary
+    if largest.is_padded:
+        return _COPIES_OF_LOGITS * logits * 4
+    tile = 4 * max(TILE_ELEMENTS, 16 * shape.vocabulary)
+    if shape.trained < shape.weights:
+        # The head is frozen: the slope by the hidden states is all that is kept.
+        return min(logits * 4, tile) + largest.predicted * shape.hidden * 4
+    kept = logits * largest.product_bytes
+    # What is not kept is computed again, tile by tile.
+    return kept if kept <= KEEP_BYTES else tile
 
 
 @dataclass(frozen=True)

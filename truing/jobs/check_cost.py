@@ -1,23 +1,26 @@
 """What a run costs: its model built without weights, its rows packed, memory and time counted."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
 from truing.config import RunConfig
+from truing.data import Example
 from truing.engine import ENGINES
 from truing.engine.adapters import base_of
-from truing.engine.forecast import Pass, Shape, Work, available_bytes, memory, seconds
+from truing.engine.forecast import Pass, Shape, Work, available_bytes, memory, seconds, size_of
 from truing.engine.models import choose_numerics, load_config
 from truing.jobs.material import RunMaterial
-from truing.references.policies import each
+from truing.references.policies import OtherModel, each, model_of, moving_of, standing
 from truing.training.arguments import with_adapters
 
-_MORE = 1.33  # how far off a forecast may be
+_MORE = 1.25  # how far off a forecast may be
+_LOOKED_AT = 16  # steps
 
 
 @dataclass(frozen=True)
@@ -130,26 +133,45 @@ def _largest(
     config: RunConfig, material: RunMaterial, weights: torch.dtype, product: torch.dtype
 ) -> Pass:
     """The fullest forward pass, and what stays in memory beside the policy."""
-    needs = material.objective.needs
-    plan = ENGINES[config.engine](config.tokens_per_device).plan(
-        material.examples[: config.pairs_per_step]
-    )
-    rows = [[material.examples[i] for i in indices] for indices in plan]
-    responses = [sum(len(r) for row in part for r in row.responses) for part in rows]
-    whole = [
-        sum(len(row.prompt) for row in part) + n for part, n in zip(rows, responses, strict=True)
+    engine = ENGINES[config.engine](config.tokens_per_device)
+    passes = [
+        (size_of(engine, [rows[i] for i in indices]), len(plan))
+        for rows in _steps(material.examples, config.pairs_per_step)
+        for plan in [engine.plan(rows)]
+        for indices in plan
     ]
-    biggest = max(range(len(rows)), key=lambda i: whole[i])
-    is_live = needs.live_reference and config.lora is None
+    (tokens, predicted), number = max(passes)
     given = config.trainer
     return Pass(
-        tokens=whole[biggest],
-        response_tokens=responses[biggest],
+        tokens=tokens,
+        predicted=predicted,
         weight_bytes=weights.itemsize,
         product_bytes=product.itemsize,
         is_checkpointed=bool(
             given.get("gradient_checkpointing") or given.get("activation_checkpointing")
         ),
+        is_padded=config.engine == "padded",
+        is_one_of_many=number > 1,
         # A reference is scored before the optimizer has its memory, and dropped.
-        resident=1 if is_live else 0,
+        resident=int(_is_copy_beside(config, material)),
     )
+
+
+def _steps(rows: Sequence[Example], rows_per_step: int) -> Iterator[Sequence[Example]]:
+    """Some steps' rows, evenly over the files: the largest pass of a run is one of many."""
+    count = math.ceil(len(rows) / rows_per_step)
+    for step in np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT), dtype=int)).tolist():
+        yield rows[step * rows_per_step : (step + 1) * rows_per_step]
+
+
+def _is_copy_beside(config: RunConfig, material: RunMaterial) -> bool:
+    """Whether a second model stays in memory: one that moves, or whose distribution is read.
+
+    Under adapters the policy's start and what follows it are the policy's own weights.
+    """
+    if moving_of(material.reference) is not None:
+        return config.lora is None
+    if not material.objective.needs.live_reference:
+        return False
+    first = model_of(standing(material.reference)[0])
+    return config.lora is None or isinstance(first, OtherModel)

@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from truing.config import RunConfig
 from truing.core.progress import SILENT, Progress
 from truing.data import Example
-from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine
+from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine, ranks
 from truing.engine.logps import LiveReference
 from truing.engine.models import Numerics
 from truing.errors import ConfigError
@@ -174,8 +174,11 @@ class Stations:
         config, material = self.at.config, self.at.material
         wanted, moving = self.wanted, self.moving
         heads = self._heads()  # after the moving reference: heads are no part of it
-        if config.trainer.get("fsdp"):
+        in_parts = bool(config.trainer.get("fsdp"))
+        if in_parts:
             _refuse_beside_shards(heads, moving, config.auxiliary)
+        # One process that goes on with what several began holds all of it.
+        if in_parts and (is_fresh or ranks.world() > 1):
             shard(self.model)
         return PreferenceTrainer(
             model=self.model,
@@ -200,6 +203,7 @@ class Stations:
                 len(each(material.reference)),
             ),
             moving=moving,
+            in_parts=in_parts,
             evaluator=lambda policy: _numbers(self.evaluation(policy, held, progress=SILENT)),
             kl_limit=config.checks.kl,
             out_of_memory=config.checks.memory,

@@ -13,8 +13,10 @@ from transformers import TrainingArguments
 from truing.config import RunConfig, build_config, dump_config, read_config
 from truing.core.progress import SILENT, Progress
 from truing.engine import ranks
+from truing.engine.adapters import base_of
 from truing.engine.memory import keep_freed_memory
 from truing.engine.models import choose_numerics
+from truing.engine.vocabulary import refuse_other_vocabulary
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.check_cost import memory_sentence
 from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
@@ -24,7 +26,7 @@ from truing.jobs.stations import Station, Stations
 from truing.report import write_report
 from truing.training import folder
 from truing.training.callbacks import ShowProgress, StopOnSignal, StopWithoutGain
-from truing.training.checkpoints import writing
+from truing.training.checkpoints import refuse_partial, writing
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _patience(config: RunConfig) -> float:
 
 def _refuse_used(output: Path) -> None:
     """No run is written over another, nor by two processes that were started alone."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and (not output.is_dir() or folder.holds_something(output)):
         raise ConfigError(
             "there is something in the output folder already",
             where=str(output),
@@ -146,6 +148,8 @@ def resume(run: str | Path, *, progress: Progress = SILENT) -> TrainResult:
             return _rounds(config, before["options"], progress)
         ranks.only_first(lambda: _tidied(run))
         checkpoint = next(iter(folder.checkpoints(run)[::-1]), None)
+        if checkpoint is not None:
+            refuse_partial(checkpoint)
         return _run(config, before["options"], progress, checkpoint)
 
 
@@ -190,6 +194,8 @@ def _run(
     keep_freed_memory()
     output = Path(config.output)
     material = ranks.first_then_others(lambda: _material(config, options, progress))
+    if config.tokenizer is not None:
+        refuse_other_vocabulary(material.reader.tokenizer, base_of(config.model))
     for note in material.summary.notes:
         progress.note(note)
     progress.note(memory_sentence(config, material))
@@ -231,8 +237,9 @@ def _run(
         write_samples(output, material.reader.tokenizer, stations.sample_rows, before, after)
         if evaluation:
             folder.write_json(output / folder.EVALUATION, evaluation)
-        folder.write_json(output / folder.FINISHED, {"steps": steps, **kept})
         write_report(output)
+        # The last word: a run that was killed before it goes on, and writes all of this again.
+        folder.write_json(output / folder.FINISHED, {"steps": steps, **kept})
 
     ranks.only_first(write)
     return TrainResult(output, steps, finished=True, evaluation=evaluation, notes=stations.notes)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from truing.errors import ConfigError
 from truing.training.launchers import refuse_unknown_ways
+from truing.training.trackers import refuse_missing_trackers
 
 # Ours, though TrainingArguments has it: accelerate shards on no CPU, and hides the head.
 SHARDING = "fsdp"
@@ -54,6 +55,7 @@ def training_arguments(
     refuse_unknown_ways(given, os.environ)
     given = {key: value for key, value in given.items() if key != SHARDING}
     _refuse_unknown(given)
+    refuse_missing_trackers(given.get("report_to"))
     # YAML reads a bare `no` as false.
     given = {k: "no" if k.endswith("_strategy") and v is False else v for k, v in given.items()}
     steps = math.ceil(epochs * math.ceil(num_rows / rows_per_step))

@@ -12,7 +12,10 @@ from safetensors import SafetensorError
 from truing.engine import ranks
 from truing.errors import ResumeError, StoppedError
 from truing.training import folder
+from truing.training.parts import INDEX, PARTS, SCHEDULE
 
+# Running scalars of the objective, in each checkpoint.
+OBJECTIVE_STATE = "objective_state.json"
 # What torch's writer says where the file system takes no more bytes.
 _WRITER = "PytorchStreamWriter failed"
 _READER = "PytorchStreamReader failed"
@@ -26,21 +29,61 @@ def saved_aside(target: Path) -> Iterator[Path]:
         StoppedError: one of them could not write; nothing of this folder is left, and what was
             there before is as it was.
     """
-    aside, fault = folder.aside_of(target), None
+    aside = folder.aside_of(target)
     try:
-        ranks.only_first(lambda: folder.begin_aside(target))
-        yield aside
+        with written_by_all(target):
+            ranks.only_first(lambda: folder.begin_aside(target))
+        with written_by_all(target):
+            yield aside
+        with written_by_all(target):
+            ranks.only_first(lambda: folder.end_aside(target))
+    except StoppedError:
+        if ranks.is_first():
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def written_by_all(target: Path) -> Iterator[None]:
+    """Processes write, each by itself; where one cannot, all of them stop here.
+
+    So none goes on to a meeting to which the others do not come.
+
+    Raises:
+        StoppedError: one of them could not write.
+    """
+    fault = None
+    try:
+        yield
     except (OSError, RuntimeError, SafetensorError) as error:
         fault = unwritable(error, target)
         if fault is None:
             raise
     first = next((one for one in ranks.gathered(fault) if one is not None), None)
-    if first is None:
-        ranks.only_first(lambda: folder.end_aside(target))
-        return
-    if ranks.is_first():
-        shutil.rmtree(aside, ignore_errors=True)
-    raise first
+    if first is not None:
+        raise first
+
+
+def refuse_partial(checkpoint: Path) -> None:
+    """A checkpoint of which files are gone is not gone on from with what is left of it.
+
+    Raises:
+        ResumeError: names what is missing.
+    """
+    needed = {
+        "weights": ("*.safetensors",),
+        "the optimizer's state": ("optimizer.pt", f"{PARTS}/{INDEX}"),
+        "the schedule": (SCHEDULE,),
+        "the trainer's state": ("trainer_state.json",),
+        "the objective's state": (OBJECTIVE_STATE,),
+    }
+    missing = [
+        name
+        for name, patterns in needed.items()
+        if not any(any(checkpoint.glob(pattern)) for pattern in patterns)
+    ]
+    if missing:
+        raise _damaged(checkpoint, f"without {', '.join(missing)}")
 
 
 @contextmanager
@@ -60,7 +103,7 @@ def reading(checkpoint: Path) -> Iterator[None]:
         raise _damaged(checkpoint, error) from error
 
 
-def _damaged(checkpoint: Path, error: BaseException) -> ResumeError:
+def _damaged(checkpoint: Path, error: BaseException | str) -> ResumeError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ResumeError(
         f"this checkpoint is damaged ({first[:200]})",

@@ -69,9 +69,21 @@ def end_aside(path: Path) -> None:
     for file in aside.rglob("*"):
         if file.is_file():
             _flush(file)
-    shutil.rmtree(path, ignore_errors=True)
+    before = path.with_name(f".{path.name}.before{_ASIDE}")
+    shutil.rmtree(before, ignore_errors=True)
+    if path.exists():
+        path.replace(before)
     aside.replace(path)
     _flush(path.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """A folder that is whole until it is gone."""
+    aside = aside_of(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    path.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
@@ -111,9 +123,29 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(found, key=step_of)
 
 
+def rotate(run: Path, limit: int | None, best: str | None) -> None:
+    """Keep the last checkpoints by their steps, `limit` of them, the best one among them.
+
+    Args:
+        run: the run folder.
+        limit: how many; None or 0: all.
+        best: path of a checkpoint that is kept whatever its step.
+    """
+    found = checkpoints(run)
+    kept = {found[-1].name, *([Path(best).name] if best else [])} if found else set[str]()
+    surplus = len(found) - max(limit or len(found), len(kept))
+    for path in [path for path in found if path.name not in kept][: max(0, surplus)]:
+        remove(path)
+
+
 def step_of(checkpoint: Path) -> int:
     """The optimizer step after which a checkpoint was written."""
     return int(checkpoint.name.split("-")[-1])
+
+
+def holds_something(output: Path) -> bool:
+    """Whether there is more in a folder than what a process left that was killed as it began."""
+    return any(not path.match(f".*{_ASIDE}") for path in output.iterdir())
 
 
 def sweep(run: Path) -> None:

@@ -14,8 +14,8 @@ def refuse_unknown_ways(given: Mapping[str, Any], environment: Mapping[str, str]
         environment: of the process; `accelerate launch` says there what was configured.
 
     Raises:
-        ConfigError: DeepSpeed, Megatron-LM, sharding that accelerate is to do, or batches that one
-            process hands out.
+        ConfigError: DeepSpeed, Megatron-LM, sharding or mixed precision that accelerate is to do,
+            or batches that one process hands out.
     """
     if given.get("deepspeed") or _is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
         # Its backward takes the optimizer's step, and one step here has many backwards.
@@ -24,6 +24,13 @@ def refuse_unknown_ways(given: Mapping[str, Any], environment: Mapping[str, str]
         raise _refused("Megatron-LM is not supported", "accelerate")
     if _is_on(environment, "ACCELERATE_USE_FSDP") or given.get("fsdp_config"):
         raise _refused("Truing shards the model by itself", "accelerate, trainer.fsdp_config")
+    precision = environment.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if precision != "no":
+        raise ConfigError(
+            f"accelerate is to compute in {precision}, which `dtype` governs",
+            where="accelerate, mixed_precision",
+            fix="launch with --mixed_precision no and set dtype=bfloat16",
+        )
     if not isinstance(given.get("fsdp", False), bool):
         raise _refused("is true or false", "trainer.fsdp")
     accelerator = given.get("accelerator_config") or {}

@@ -8,15 +8,11 @@ whole. Gathered numbers are those of the weights: autocast casts in the products
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
-    get_optimizer_state_dict,
     set_model_state_dict,
-    set_optimizer_state_dict,
 )
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -25,8 +21,6 @@ from truing.engine import ranks
 from truing.engine.forward import causal_lm
 from truing.errors import ConfigError
 
-# Moments, a file a process; any number of processes reads them.
-OPTIMIZER, SCHEDULE = "optimizer", "scheduler.pt"
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
@@ -76,22 +70,6 @@ def number_of(value: Any) -> float:
     return float(value.full_tensor() if isinstance(value, DTensor) else value)
 
 
-def save_state(model: Any, optimizer: Any, schedule: Any, folder: Path) -> None:
-    """Each process writes its part of the optimizer's state, the first one the schedule."""
-    state = get_optimizer_state_dict(model, _bare(optimizer))
-    state_dict_saver.save(state, checkpoint_id=folder / OPTIMIZER)
-    if ranks.is_first():
-        torch.save(schedule.state_dict(), folder / SCHEDULE)
-
-
-def load_state(model: Any, optimizer: Any, schedule: Any, folder: Path) -> None:
-    """Each process reads its part, however many wrote it."""
-    state = get_optimizer_state_dict(model, _bare(optimizer))
-    state_dict_loader.load(state, checkpoint_id=folder / OPTIMIZER)
-    set_optimizer_state_dict(model, _bare(optimizer), state)
-    schedule.load_state_dict(torch.load(folder / SCHEDULE, weights_only=True))
-
-
 def load_weights(model: Any, folder: Path) -> None:
     """The first process reads the weights of a checkpoint and hands out their parts."""
     found: dict[str, Any] = {}
@@ -110,7 +88,3 @@ def _with_name(name: str) -> str:
     """A saved adapter's weight as the model calls it."""
     head, _, last = name.rpartition(".")
     return f"{head}.default.{last}"
-
-
-def _bare(optimizer: Any) -> Any:
-    return getattr(optimizer, "optimizer", optimizer)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from transformers import Trainer
 from transformers.trainer_callback import ExportableState, PrinterCallback
-from transformers.trainer_utils import rotate_checkpoints
 
 from truing.core import State
 from truing.core.progress import SILENT
@@ -22,22 +21,21 @@ from truing.references.moving import MovingReference
 from truing.training import folder
 from truing.training.alarms import Alarm, Alarms
 from truing.training.best import MEASURES
-from truing.training.checkpoints import reading, saved_aside, writing
+from truing.training.checkpoints import (
+    OBJECTIVE_STATE,
+    reading,
+    saved_aside,
+    writing,
+    written_by_all,
+)
 from truing.training.execute import StepInputs, StepResult, StepRunner, Sync
 from truing.training.fitting import Fitting
 from truing.training.heads import without_heads
 from truing.training.material import Material
-from truing.training.sharding import (
-    is_sharded,
-    load_state,
-    load_weights,
-    number_of,
-    save_state,
-    whole_weights,
-)
+from truing.training.parts import load_parts, save_parts
+from truing.training.sharding import is_sharded, load_weights, number_of, whole_weights
 from truing.training.steps import StepLoader, StepRows, StepSampler, drawn
 
-OBJECTIVE_STATE = "objective_state.json"
 MOMENTS = "moments.pt"
 
 
@@ -52,6 +50,7 @@ class PreferenceTrainer(Trainer):
         out_of_memory: halve the budget of tokens and go on, or stop.
         say: is told each alarm in a sentence.
         moving: the reference that follows the policy; None: all stand still.
+        in_parts: checkpoints hold the optimizer's state in parts, for any number of processes.
     """
 
     # The loss is divided by the counts of the whole step already.
@@ -67,6 +66,7 @@ class PreferenceTrainer(Trainer):
         out_of_memory: Literal["halve", "stop"] = "halve",
         say: Callable[[str], None] = SILENT.note,
         moving: MovingReference | None = None,
+        in_parts: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +77,7 @@ class PreferenceTrainer(Trainer):
         # Several devices in one process would be split by DataParallel, which knows no rows.
         self.args._n_gpu = min(self.args.n_gpu, 1)
         self._runner, self._material, self._evaluator = runner, material, evaluator
-        self._moving = moving
+        self._moving, self._in_parts = moving, in_parts
         self._objective_state = State()
         self._last_metrics: dict[str, float] = {}
         self._grad_norm: float | None = None
@@ -283,7 +283,8 @@ class PreferenceTrainer(Trainer):
         if self.state.best_global_step == self.state.global_step:
             self.state.best_model_checkpoint = str(target)
         with saved_aside(target) as aside:
-            self.save_model(str(aside), _internal_call=True)
+            with written_by_all(target):
+                self.save_model(str(aside), _internal_call=True)
             if not self.args.save_only_model:
                 self._save_optimizer_and_scheduler(str(aside))
                 self._save_scaler(str(aside))
@@ -291,12 +292,7 @@ class PreferenceTrainer(Trainer):
             if self.args.should_save:
                 self._save_own_state(aside)
         if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(self._run),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=False,
-            )
+            folder.rotate(self._run, self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Nothing, where a resumed run had stopped already."""
@@ -305,6 +301,9 @@ class PreferenceTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         """The weights of the best evaluation, and the heads that lie beside them."""
+        if is_sharded(self.model):
+            load_weights(self.model, Path(str(self.state.best_model_checkpoint)))
+            return
         super()._load_best_model()
         if self._runner.heads is not None:
             self._runner.heads.load(Path(str(self.state.best_model_checkpoint)))
@@ -331,7 +330,8 @@ class PreferenceTrainer(Trainer):
         if heads is not None:
             heads.save(Path(target))
             state_dict = without_heads(state_dict or model.state_dict())
-        model.save_pretrained(target, state_dict=state_dict)
+        with said_before(model):
+            model.save_pretrained(target, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(target)
 
@@ -369,15 +369,15 @@ class PreferenceTrainer(Trainer):
         if checkpoint is None:
             return
         with reading(Path(checkpoint)):
-            if is_sharded(self.model):
-                load_state(self.model, self.optimizer, self.lr_scheduler, Path(checkpoint))
+            if self._in_parts:
+                load_parts(self.model, self.optimizer, self.lr_scheduler, Path(checkpoint))
             else:
                 super()._load_optimizer_and_scheduler(checkpoint)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """In one file, or a file for each process that holds a part."""
-        if is_sharded(self.model):
-            save_state(self.model, self.optimizer, self.lr_scheduler, Path(output_dir))
+        """In one file, or in files of each process that holds a part."""
+        if self._in_parts:
+            save_parts(self.model, self.optimizer, self.lr_scheduler, Path(output_dir))
         else:
             super()._save_optimizer_and_scheduler(output_dir)
 
