@@ -18,6 +18,7 @@ def usage(*arguments):
         (["evaluate", "run", "--number", "3"], "no effect without --prompts"),
         (["evaluate", "run", "--max-new-tokens", "3"], "no effect without --prompts"),
         (["compare", "a", "b", "--seed", "3"], "no effect without --prompts"),
+        (["compare", "a", "b", "--prompts", "world", "--judgements", "x"], "takes --baseline only"),
         (["compare", "a", "b", "--baseline", "x"], "no effect without --judgements"),
         (["compare", "a", "b", "--judgements", "x"], "takes --baseline only"),
     ],

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from truing.errors import ConfigError, RowError
-from truing.jobs.judging import judge, judged_models
+from truing.jobs.judge_quality import judge
+from truing.jobs.judging import judged_models
 
 
 def write(path, rows):
@@ -100,6 +101,79 @@ def test_verdicts_in_columns_give_position_bias(tmp_path):
     found = judge(write(tmp_path / "j.jsonl", rows))
     assert found["first_place"] == pytest.approx(0.5 * (1 + 1 - 1 / 3))
     assert any("position bias" in note for note in found["notes"])
+
+
+def turns(text):
+    return [{"role": "assistant", "content": text}]
+
+
+def test_conversations_are_judged_as_texts_are(tmp_path):
+    question = [{"role": "user", "content": "How?"}]
+    texts = [("a" * (i % 7 + 1), "bbb") for i in range(30)]
+    plain = [{"prompt": "How?", "chosen": a, "rejected": b, "judge": 1.0} for a, b in texts]
+    spoken = [
+        {"prompt": question, "chosen": turns(a), "rejected": turns(b), "judge": 1.0}
+        for a, b in texts
+    ]
+    inside = [
+        {"chosen": question + turns(a), "rejected": question + turns(b), "judge": 1.0}
+        for a, b in texts
+    ]
+    files = {"plain": plain, "spoken": spoken, "inside": inside}
+    found = [judge(write(tmp_path / f"{name}.jsonl", rows)) for name, rows in files.items()]
+    assert found[0] == found[1] == found[2]
+    by_length = judge(tmp_path / "spoken.jsonl", "length()")
+    assert by_length["accuracy"] == by_length["longer_wins"]
+
+
+def test_what_is_no_pair_is_named_with_its_row(tmp_path):
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "judge": 1}
+    with pytest.raises(RowError, match="row 2, column `chosen`: is a number") as caught:
+        judge(write(tmp_path / "j.jsonl", [row, {**row, "chosen": 3}]))
+    assert "--skip-bad" not in str(caught.value)
+    sets = {"prompt": "p", "responses": ["a", "b"], "scores": [1, 0], "judge": 1}
+    with pytest.raises(RowError, match="is no pair but kwise"):
+        judge(write(tmp_path / "k.jsonl", [sets]))
+
+
+def with_votes(*votes):
+    return [
+        {"prompt": str(i), "chosen": "a", "rejected": "bb", "judge": 1, "votes": one}
+        for i, one in enumerate(votes)
+    ]
+
+
+def test_lists_of_votes_count_as_shares_of_the_commonest_label(tmp_path):
+    found = judge(write(tmp_path / "l.jsonl", with_votes([2, 2, 2], [1, 2, 1], [1, 0, 1])))
+    assert found["agreement_with_votes"] == pytest.approx((1 + 2 / 3 + 2.5 / 3) / 3)
+    assert any("lists of labels" in note for note in found["notes"])
+    shares = judge(write(tmp_path / "s.jsonl", with_votes(1, 2 / 3, 2.5 / 3)))
+    assert shares["agreement_with_votes"] == pytest.approx(found["agreement_with_votes"])
+
+
+@pytest.mark.parametrize("votes", [[1, 2], [0, 0], [], ["a"], "most", None, 3])
+def test_votes_that_say_nothing_of_chosen_are_refused(tmp_path, votes):
+    with pytest.raises(RowError, match="votes"):
+        judge(write(tmp_path / "l.jsonl", with_votes([1, 1, 2], votes)))
+
+
+def test_votes_in_some_rows_only_are_refused(tmp_path):
+    rows = with_votes(1.0, 0.5)
+    del rows[1]["votes"]
+    with pytest.raises(RowError, match="has no `votes`, which other rows have"):
+        judge(write(tmp_path / "v.jsonl", rows))
+
+
+def test_the_votes_of_real_people_are_used(shared):
+    found = judge(shared / "data" / "preferences" / "pandalm" / "test.jsonl", "length()")
+    assert 0 < found["agreement_with_votes"] < 1
+    rows = (shared / "data" / "preferences" / "pandalm" / "test.jsonl").read_text().split("\n")
+    shares = []
+    for row in map(json.loads, filter(None, rows)):
+        for_chosen = row["score_chosen"] + 0.5 * (3 - row["score_chosen"] - row["score_rejected"])
+        right = 0.5 * (1 + np.sign(len(row["chosen"]) - len(row["rejected"])))
+        shares.append(right * for_chosen / 3 + (1 - right) * (1 - for_chosen / 3))
+    assert found["agreement_with_votes"] == pytest.approx(np.mean(shares))
 
 
 def test_pairs_without_verdicts_are_refused(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from truing.errors import RowError
 from truing.evaluation import Generations, LogRatios, evaluate_generations, rank_correlation
+from truing.evaluation.generations import length_controlled_wins
 
 
 def generations(score, length=None, cut=None, **more):
@@ -35,6 +36,22 @@ def test_means_stand_beside_those_of_before():
     expected = {"score": 2.0, "score_before": 0.0, "score_gain": 2.0, "length": 6.0}
     expected |= {"length_before": 2.0, "length_gain": 4.0, "cut": 0.5, "cut_before": 0.0}
     assert {name: found[name] for name in expected} == expected
+
+
+def test_length_control_by_score_knows_which_responses_are_to_one_prompt():
+    rng = np.random.default_rng(3)
+    prompt = np.repeat(np.arange(40), 6)
+    sides = [
+        generations(
+            rng.normal(gain, 1, 40)[prompt], length=rng.integers(5, 40, 40)[prompt], prompt=prompt
+        )
+        for gain in (0.4, 0.0)
+    ]
+    found = length_controlled_wins(*sides)
+    alone = [Generations(one.length, one.cut, one.score) for one in sides]
+    narrow = length_controlled_wins(*alone).win_rate
+    assert found.win_rate.value == narrow.value
+    assert found.win_rate.high - found.win_rate.low > 1.5 * (narrow.high - narrow.low)
 
 
 def test_without_scores_lengths_are_left():

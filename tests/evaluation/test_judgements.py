@@ -134,6 +134,41 @@ def test_with_constant_length_differences_length_control_is_undefined_and_says_s
     assert found.to_json()["length_controlled_win_rate"] is None
 
 
+def against(prompts, times, seed=4):
+    """The same verdicts on each of so many prompts, each of them said several times."""
+    rng = np.random.default_rng(seed)
+    wins = (rng.random(prompts) < 0.6).astype(float)
+    lengths = rng.integers(5, 60, (2, prompts))
+    prompt = np.repeat(np.arange(prompts), times)
+    return prompt, Against(wins[prompt], *lengths[:, prompt], prompt=prompt)
+
+
+def width(rows):
+    rate = length_controlled(rows, strength=100.0, resamples=100).win_rate
+    return rate.high - rate.low
+
+
+def test_several_responses_to_a_prompt_are_resampled_together():
+    _, once = against(80, 1)
+    prompt, often = against(80, 8)
+    apart = Against(often.preference, often.length, often.length_baseline)
+    # Eight copies of a verdict hold no more than one: only then is the interval as wide.
+    assert width(often) == pytest.approx(width(once), rel=0.1)
+    assert width(apart) < 0.6 * width(often)
+    assert often.num_prompts == len(np.unique(prompt)) == 80
+
+
+def test_one_prompt_gives_no_interval_and_few_give_a_strength():
+    rng = np.random.default_rng(1)
+    rows = rng.random(9).round(), rng.integers(5, 50, 9), rng.integers(5, 50, 9)
+    alone = length_controlled(Against(*rows, prompt=np.zeros(9, int)), resamples=20)
+    assert np.isfinite(alone.win_rate.value)
+    assert np.isnan(alone.win_rate.low)
+    three = length_controlled(Against(*rows, prompt=np.arange(9) % 3), resamples=20)
+    assert three.win_rate.low <= three.win_rate.value <= three.win_rate.high
+    assert any("3 instructions are too few" in note for note in three.notes)
+
+
 def test_a_constant_judge_keeps_length_control_finite_and_flagged():
     rng = np.random.default_rng(0)
     rows = Against(np.ones(60), rng.integers(5, 50, 60), rng.integers(5, 50, 60))

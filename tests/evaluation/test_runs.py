@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from truing.core.progress import SILENT
-from truing.errors import ConfigError, ResumeError, RowError
+from truing.errors import ConfigError, FitError, ResumeError, RowError
 from truing.jobs.asked import measured, respond
-from truing.jobs.asking import Asking
-from truing.jobs.compare import compare
+from truing.jobs.asking import Asking, read_prompts
+from truing.jobs.compare import _contest, compare
 from truing.jobs.evaluate import evaluate
-from truing.jobs.evaluated import GENERATIONS, read_generated, read_pairs
+from truing.jobs.evaluated import GENERATIONS, Generated, Spoken, read_generated, read_pairs
 from truing.jobs.opened import OpenRun
+from truing.jobs.speakers import open_speaker
 from truing.report.collect import collect
+from truing.responses import Sampling
+from truing.responses.groups import Asked
 from truing.world import prompts
 
 WORLD = Asking("world", number=24, max_new_tokens=64, score="world()")
@@ -161,6 +164,122 @@ def test_missing_responses_of_a_baseline_are_counted_and_left_out(world_runs, tm
     file.write_text(json.dumps({"prompt": "unknown", "response": "x"}) + "\n")
     with pytest.raises(RowError, match="no response to any of the prompts"):
         respond(opened, asking, str(file), SILENT)
+
+
+TEMPLATE = "{% for turn in messages %}{{ turn['content'] }}\n{% endfor %}"
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_baselines_responses_to_conversations_are_found_and_numbered(world_runs, tmp_path):
+    opened = OpenRun(world_runs["sampo"])
+    opened.reader.tokenizer.chat_template = TEMPLATE
+    questions = [[{"role": "user", "content": one.text}] for one in prompts("test")[:3]]
+    asked = lines(tmp_path / "prompts.jsonl", [{"prompt": turns} for turns in questions])
+    said = [{"role": "assistant", "content": "It is good."}]
+    rows = [
+        {"prompt": questions[0], "response": said},
+        {"prompt": questions[1], "response": "It is cold.", "finished": False},
+        {"prompt": questions[0], "response": "It is bad."},
+    ]
+    file = lines(tmp_path / "baseline.jsonl", rows)
+    asking = Asking(asked, responses=2, max_new_tokens=8, score="length()")
+    after, before, notes = respond(opened, asking, file, SILENT)
+    found = [(one.prompt, one.number, one.text, one.finished) for one in before.responses]
+    assert found == [
+        (questions[0][0]["content"], 0, "It is good.", True),
+        (questions[0][0]["content"], 1, "It is bad.", True),
+        (questions[1][0]["content"], 0, "It is cold.", False),
+    ]
+    assert measured(after, before)["compared"] == 3
+    assert notes[0].startswith("1 of 3 prompts have no response of the baseline")
+    assert "3 responses where 2 were asked of each of 2 prompts" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": "x"}, "has no column `response`"),
+        ({"prompt": 3, "response": "x"}, "is a number"),
+        ({"prompt": "x", "response": None}, "`response`: is null"),
+    ],
+)
+def test_a_row_of_a_baseline_that_cannot_be_read_is_named(world_runs, tmp_path, row, words):
+    file = lines(tmp_path / "baseline.jsonl", [{"prompt": "x", "response": "y"}, row])
+    asking = Asking("world(rows=2)", max_new_tokens=4)
+    with pytest.raises(RowError, match="row 2") as caught:
+        respond(OpenRun(world_runs["sampo"]), asking, file, SILENT)
+    assert words in str(caught.value)
+    assert "--skip-bad" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "wanted"),
+    [
+        ("world(rows=5)", None, slice(5)),
+        ("world(rows=5, skip=2)", 3, slice(2, 5)),
+        ("world", 4, slice(4)),
+    ],
+)
+def test_prompts_are_named_as_where_pairs_are_made(world_runs, source, number, wanted):
+    tokenizer = OpenRun(world_runs["sampo"]).reader.tokenizer
+    asked = read_prompts(Asking(source, number=number), tokenizer)
+    assert [one.text for one in asked] == [one.text for one in prompts("test")[wanted]]
+
+
+def test_a_baseline_with_a_tokenizer_of_its_own_is_asked_through_it(world_runs, shared):
+    stories = str(shared / "data/models/stories260K")
+    opened = OpenRun(world_runs["sampo"])
+    asking = Asking("world(rows=3)", max_new_tokens=12, score="length()")
+    after, before, _ = respond(opened, asking, stories, SILENT)
+    questions = [Asked(one.prompt) for one in after.responses]
+    own = open_speaker(stories).respond(questions, Sampling(max_new_tokens=12), seed=0)
+    assert [one.text for one in before.responses] == [group[0].text for group in own]
+    tokenizer = opened.reader.tokenizer
+    for one in before.responses:
+        counted = tokenizer(one.text, add_special_tokens=False)["input_ids"]
+        assert len(one.tokens) == len(counted) + one.finished
+    assert measured(after, before)["compared"] == 3
+
+
+def test_prompts_that_leave_no_room_are_left_out_and_told(world_runs, tmp_path):
+    long = {"prompt": "word " * 2000}
+    asked = lines(tmp_path / "p.jsonl", [long, {"prompt": "Hi"}])
+    found = evaluate(world_runs["sampo"], asking=Asking(asked, max_new_tokens=8))["generations"]
+    assert found["prompts"] == 1
+    assert any(note.startswith("1 of 2 prompts leave no room") for note in found["notes"])
+    with pytest.raises(FitError, match="all 1 prompts leave no room"):
+        evaluate(world_runs["sampo"], asking=Asking(lines(tmp_path / "q.jsonl", [long])))
+
+
+def scored(name, *scores):
+    """What one policy said to as many prompts, and what it was worth."""
+    return Generated(
+        {},
+        tuple(
+            Spoken(f"p{i}", f"k{i}", 0, name, (1, 2), (), (), -1.0, finished=True, score=one)
+            for i, one in enumerate(scores)
+        ),
+    )
+
+
+def test_runs_are_ranked_although_the_start_lost_everything():
+    said = [scored("a", 1.0, 3.0, 2.0), scored("b", 2.0, 1.0, 1.0)]
+    found = _contest(("a", "b"), said, scored("start", 0.0, 0.0, 0.0))
+    assert found.ranking.anchor == "a"
+    assert np.isfinite(found.ranking.strength["b"].value)
+    assert any("`start`" in note for note in found.ranking.notes)
+    assert ("a", "start") in found.wins
+
+
+def test_where_nobody_can_be_ranked_that_is_said():
+    said = [scored("a", 3.0, 3.0), scored("b", 2.0, 1.0)]
+    found = _contest(("a", "b"), said, scored("start", 0.0, 0.0))
+    assert found.ranking is None
+    assert "no ranking" in found.notes[0]
 
 
 def test_runs_that_share_no_prompt_are_refused_and_some_in_common_are_told(

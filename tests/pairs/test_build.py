@@ -351,6 +351,8 @@ def test_the_world_is_the_split_of_the_place_unless_it_is_named(text):
     train, test = (read_prompts(text, split=split).asked for split in ("train", "test"))
     assert train != test
     assert read_prompts("world(split='test')", split="train").asked == test
+    tuning = read_prompts("world(split='tuning')").asked
+    assert tuning not in (train, test)
 
 
 @pytest.mark.parametrize("missing", ["policy", "prompts"])

@@ -1,27 +1,12 @@
 """Verbs that measure: a run by itself, runs beside each other, judges."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from truing.cli.asking import asks
 from truing.cli.options import AsJson
-
-if TYPE_CHECKING:
-    from truing.jobs.asking import Asking
-
-_NEW_TOKENS = 256
-Prompts = Annotated[
-    str | None,
-    typer.Option(help='Rows with `prompt` to respond to, or "world": the embedded prompts.'),
-]
-Number = Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts.")]
-Responses = Annotated[int, typer.Option(min=1, help="Responses to each prompt.")]
-NewTokens = Annotated[int, typer.Option(min=1, help="A longer response is cut.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the drawn responses.")]
-ScoreOption = Annotated[
-    str | None, typer.Option("--score", help='How responses are scored, e.g. "world()".')
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,41 +15,12 @@ def register(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def _asking(
-    prompts: str | None,
-    number: int | None,
-    responses: int,
-    max_new_tokens: int,
-    seed: int,
-    score: str | None,
-) -> "Asking | None":
-    """What to ask; options of asking without prompts are wrong usage."""
-    if prompts is None:
-        given = {"--number": number, "--score": score}
-        idle = [name for name, value in given.items() if value is not None]
-        changed = {"--responses": responses != 1, "--seed": seed != 0}
-        changed["--max-new-tokens"] = max_new_tokens != _NEW_TOKENS
-        idle += [name for name, is_true in changed.items() if is_true]
-        if idle:
-            raise typer.BadParameter("has no effect without --prompts", param_hint=idle[0])
-        return None
-    from truing.jobs.asking import WORLD, Asking
-
-    if score is None and prompts == WORLD:
-        score = "world()"
-    return Asking(prompts, number, responses, max_new_tokens, seed, score)
-
-
+@asks
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     data: Annotated[str | None, typer.Option(help="Held-out rows.")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
-    prompts: Prompts = None,
-    number: Number = None,
-    responses: Responses = 1,
-    max_new_tokens: NewTokens = _NEW_TOKENS,
-    seed: Seed = 0,
-    score: ScoreOption = None,
+    asking: Any = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="Model, run, or file with `prompt` and `response`; else the start."),
@@ -83,7 +39,6 @@ def evaluate(
     """Measure a run: held-out pairs, responses to prompts, public tasks."""
     from truing.cli.show_measures import show_evaluation
 
-    asking = _asking(prompts, number, responses, max_new_tokens, seed, score)
     options = {
         "rows": rows,
         "asking": asking,
@@ -95,17 +50,13 @@ def evaluate(
     show_evaluation(run_folder, data, options, as_json=as_json)
 
 
+@asks
 def compare(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN RUN...", help="Folders of finished runs.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Held-out rows for all of them.")] = None,
-    prompts: Prompts = None,
-    number: Number = None,
-    responses: Responses = 1,
-    max_new_tokens: NewTokens = _NEW_TOKENS,
-    seed: Seed = 0,
-    score: ScoreOption = None,
+    asking: Any = None,
     judgements: Annotated[
         Path | None,
         typer.Option(help="Instead of runs: a file of a judge's verdicts, see docs/evaluation.md."),
@@ -119,9 +70,8 @@ def compare(
     """Set runs beside each other: numbers, significance, frontier, curves and samples on a page."""
     from truing.cli.show_measures import show_comparison, show_judgements
 
-    asking = _asking(prompts, number, responses, max_new_tokens, seed, score)
     if judgements is not None:
-        if runs or data or prompts or output:
+        if runs or data or asking or output:
             raise typer.BadParameter("takes --baseline only", param_hint="--judgements")
         show_judgements(judgements, baseline, as_json=as_json)
         return

@@ -160,7 +160,7 @@ _JUDGE = (
 
 def show_judge(data: Path, score: str | None, *, as_json: bool) -> None:
     """`truing judge`."""
-    from truing.jobs.judging import judge
+    from truing.jobs.judge_quality import judge
 
     found = judge(data, score)
     if as_json:

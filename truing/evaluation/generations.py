@@ -20,6 +20,7 @@ from truing.evaluation.bootstrap import (
     Statistic,
     estimate,
 )
+from truing.evaluation.length_control import WEAK, Against, LengthControlled, length_controlled
 from truing.evaluation.pairs import check_columns, flat
 
 
@@ -108,6 +109,22 @@ def evaluate_generations(
         prompts=len(after) if after.prompt is None else len(np.unique(after.prompt)),
         estimates=estimate(statistics, after.prompt, resamples=resamples, seed=seed),
     )
+
+
+def length_controlled_wins(after: Generations, before: Generations) -> LengthControlled:
+    """The length-controlled win rate where the higher score wins, in the light form.
+
+    Raises:
+        RowError: scores are missing, or `before` has other rows.
+    """
+    _check_same_rows(after, before)
+    if after.score is None or before.score is None:
+        raise RowError(
+            "has no scores, so nobody wins", where="table of responses", fix="score both first"
+        )
+    verdict = 0.5 * (1 + np.sign(after.score - before.score))
+    rows = Against(verdict, after.length, before.length, prompt=after.prompt)
+    return length_controlled(rows, strength=WEAK)
 
 
 def _means(table: Generations, suffix: str) -> dict[str, Statistic]:

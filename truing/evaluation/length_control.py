@@ -15,6 +15,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,12 +30,13 @@ VERSIONS_WEIGHT = 0.2  # of all rows of the baseline's versions together, as Alp
 _STRENGTHS = np.logspace(-4, 4, 10)
 _FOLDS = 5
 _RESAMPLES = 200
+WEAK = 100.0  # the strength that cross-validation mostly ends near
 _TOO_FEW = 20  # instructions below which three coefficients say nothing
 
 
 @dataclass(frozen=True, eq=False)
 class Against:
-    """One model's responses judged against the baseline's, a row an instruction.
+    """One model's responses judged against the baseline's, a row a response.
 
     Raises:
         RowError: columns of different lengths, no row, a value that is not finite, a preference
@@ -47,16 +49,31 @@ class Against:
     length_baseline: Int[Array, "n"]
     difficulty: Float[Array, "n"] | None = None
     """g of each instruction; None: the light form."""
+    prompt: Int[Array, "n"] | None = None
+    """Which instruction is responded to; rows of one are resampled together. None: each its own."""
 
     def __post_init__(self) -> None:
         columns = {"preference": self.preference, "of_model": self.length}
         columns |= {"of_baseline": self.length_baseline, "difficulty": self.difficulty}
+        columns |= {"prompt": self.prompt}
         check_columns(columns, "table of judgements")
         check_preferences(self.preference, "table of judgements", "the model's")
 
     def __len__(self) -> int:
         """n."""
         return len(self.preference)
+
+    @cached_property
+    def group(self) -> Int[Array, "n"]:
+        """The instructions numbered from 0."""
+        if self.prompt is None:
+            return np.arange(len(self))
+        return np.unique(self.prompt, return_inverse=True)[1]
+
+    @property
+    def num_prompts(self) -> int:
+        """How many different instructions."""
+        return int(self.group.max()) + 1
 
     @property
     def difference(self) -> Float[Array, "n"]:
@@ -147,11 +164,13 @@ def length_controlled(
     design, target, weight = _design(rows, versions)
     notes = _notes(rows, versions)
     if strength is None:
-        strength = _chosen_strength(design, target, weight, seed)
+        alone = np.arange(len(target) - len(rows)) + rows.num_prompts
+        groups = np.concatenate([rows.group, alone])
+        strength = _chosen_strength(design, target, weight, groups, seed)
     found = _fit(design, target, weight, strength)
     rate, error = _rate(rows, found)
     spread, errors = (math.nan, math.nan), (math.nan,) * len(found)
-    if resamples:
+    if resamples and rows.num_prompts > 1:
         spread, errors = _bootstrap(rows, (design, target, weight), strength, resamples, seed)
     has_difficulty = rows.difficulty is not None
     return LengthControlled(
@@ -207,8 +226,8 @@ def _notes(rows: Against, versions: Sequence[Against]) -> tuple[str, ...]:
             f"every preference is {rows.preference[0]:g}: the judge always says the same, and the "
             "controlled rate is held finite by the penalty only"
         )
-    if len(rows) < _TOO_FEW:
-        found.append(f"{len(rows)} instructions are too few for a regression to be trusted")
+    if rows.num_prompts < _TOO_FEW:
+        found.append(f"{rows.num_prompts} instructions are too few for a regression to be trusted")
     return tuple(found)
 
 
@@ -269,15 +288,22 @@ def _fit(
 
 
 def _chosen_strength(
-    design: Float[Array, "r f"], target: Float[Array, "r"], weight: Float[Array, "r"], seed: int
+    design: Float[Array, "r f"],
+    target: Float[Array, "r"],
+    weight: Float[Array, "r"],
+    groups: Int[Array, "r"],
+    seed: int,
 ) -> float:
-    """The inverse strength with the least weighted log loss on left-out rows."""
+    """The inverse strength with the least weighted log loss on left-out groups of rows."""
     from sklearn.metrics import log_loss
     from sklearn.model_selection import GroupKFold
 
-    folds = GroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    number = int(groups.max()) + 1
+    if number < 2:  # nothing can be left out
+        return WEAK
+    folds = GroupKFold(min(_FOLDS, number), shuffle=True, random_state=seed)
     losses = np.zeros(len(_STRENGTHS))
-    for inside, outside in folds.split(design, groups=np.arange(len(design))):
+    for inside, outside in folds.split(design, groups=groups):
         left = _twice(design[outside], target[outside], weight[outside])
         for index, strength in enumerate(_STRENGTHS):
             found = _fit(design[inside], target[inside], weight[inside], strength)
@@ -300,9 +326,10 @@ def _bootstrap(
     design, target, weight = problem
     random = np.random.default_rng(seed)
     rates, coefficients = [], []
+    prompts = rows.num_prompts
     for _ in range(resamples):
         # Versions are drawn too: their judgements are no less a sample than the model's.
-        own = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)))
+        own = random.multinomial(prompts, np.full(prompts, 1 / prompts))[rows.group]
         others = len(target) - len(rows)
         rest = random.multinomial(others, np.full(others, 1 / others)) if others else np.zeros(0)
         found = _fit(design, target, weight * np.concatenate([own, rest]), strength)

@@ -1,19 +1,25 @@
 """Responses of a run measured: score, win rate against a baseline, length taken out, distance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from truing.core.progress import Progress
+from truing.data.cells import Cells
 from truing.data.files import Record
+from truing.data.rows import said as words_of
 from truing.data.sources import open_sources
-from truing.data.where import refusal
-from truing.engine.models import load_model
-from truing.errors import ConfigError, RowError
-from truing.evaluation.generations import Generations, evaluate_generations
-from truing.evaluation.length_control import Against, length_controlled
+from truing.data.where import CellError, Fault, refusal
+from truing.engine.gguf_files import is_gguf
+from truing.errors import ConfigError, FitError, RowError
+from truing.evaluation.generations import (
+    Generations,
+    evaluate_generations,
+    length_controlled_wins,
+)
 from truing.evaluation.wording import wording
 from truing.jobs.asking import (
     AskedPrompt,
@@ -27,7 +33,13 @@ from truing.jobs.asking import (
 from truing.jobs.evaluated import GENERATIONS, START, Generated, Spoken, write_generated
 from truing.jobs.opened import OpenRun
 from truing.jobs.scores import Score, score_of
+from truing.jobs.speakers import open_speaker
+from truing.pairs.prompts import asked_of
+from truing.responses import Response
+from truing.responses.groups import Asked as Prompt
+from truing.responses.samplers import prompt_ids
 
+_BASELINE_FORM = "write each row as {prompt: ..., response: ...}, texts or turns"
 _BEFORE_ONLY = ("win_rate", "ties", "score_gain", "length_gain", "score_before", "length_before",
                 "cut_before")  # fmt: skip
 
@@ -52,7 +64,7 @@ def respond(
 ) -> tuple[Generated, Generated, list[str]]:
     """The responses of a run and of its baseline, written into its folder."""
     tokenizer = opened.reader.tokenizer
-    prompts = read_prompts(asking, tokenizer)
+    prompts, notes = _with_room(read_prompts(asking, tokenizer), opened.policy, asking)
     score = None if asking.score is None else score_of(asking.score)
     settings = opened.settings_of(asking)
     with opened.in_numbers():
@@ -61,83 +73,164 @@ def respond(
         ratios = log_ratios(opened.policy, reference, prompts, said, progress)
         del reference
     after = Generated(settings, spoken(tokenizer, prompts, said, ratios, score))
-    notes: list[str] = []
-    if baseline is not None and Path(baseline).is_file():
-        rows, notes = _from_file(baseline, prompts, tokenizer, score)
+    if baseline is not None and Path(baseline).is_file() and not is_gguf(baseline):
+        rows, missing = _from_file(baseline, prompts, asking, tokenizer, score)
+        notes += missing
+        before = Generated({**settings, "baseline": baseline}, rows)
+    elif baseline is not None:
+        rows = _of_model(baseline, prompts, asking, opened, score, progress)
         before = Generated({**settings, "baseline": baseline}, rows)
     else:
-        model = opened.start() if baseline is None else _other(baseline, opened)
         with opened.in_numbers():
-            said = ask(model, tokenizer, prompts, asking, progress, "the baseline responds")
-        del model
+            said = ask(opened.start(), tokenizer, prompts, asking, progress, "the start responds")
         before = Generated(
-            {**settings, "baseline": baseline}, spoken(tokenizer, prompts, said, None, score)
+            {**settings, "baseline": None}, spoken(tokenizer, prompts, said, None, score)
         )
     write_generated(opened.run, GENERATIONS, after)
     write_generated(opened.run, START, before)
     return after, before, notes
 
 
-def _other(path: str, opened: OpenRun) -> Any:
-    if not Path(path).exists():
+def _with_room(
+    prompts: Sequence[AskedPrompt], model: Any, asking: Asking
+) -> tuple[list[AskedPrompt], list[str]]:
+    """The prompts that leave room for a response, and a note on the others.
+
+    Raises:
+        FitError: none does.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    new = asking.max_new_tokens
+    fitting = [one for one in prompts if limit is None or len(one.ids) + new <= limit]
+    left_out = len(prompts) - len(fitting)
+    told = f"leave no room for {new} new tokens in the {limit} that the model reads"
+    if not fitting:
+        room = max(0, (limit or 0) - min(len(one.ids) for one in prompts))
+        raise FitError(
+            f"all {left_out} prompts {told}",
+            where=asking.prompts,
+            fix=f"ask for {room} new tokens or fewer" if room else "give shorter prompts",
+        )
+    return fitting, [f"{left_out} of {len(prompts)} prompts {told}: left out"] if left_out else []
+
+
+def _of_model(
+    baseline: str,
+    prompts: Sequence[AskedPrompt],
+    asking: Asking,
+    opened: OpenRun,
+    score: Score | None,
+    progress: Progress,
+) -> tuple[Spoken, ...]:
+    """What another model says, asked through its own tokenizer, counted in the run's tokens."""
+    if not Path(baseline).exists():
         raise ConfigError(
             "is neither a model's folder nor a file of responses",
-            where=f"baseline {path}",
+            where=f"baseline {baseline}",
             fix="give a folder with a model, or rows with `prompt` and `response`",
         )
-    model: Any = load_model(path, opened.numerics.weights)
-    return model.to(opened.numerics.device)
+    other, tokenizer = open_speaker(baseline, dtype=opened.config.dtype), opened.reader.tokenizer
+    own = [AskedPrompt(one.text, tuple(other.ids(one.question)), one.question) for one in prompts]
+    with opened.in_numbers():
+        groups = ask(other.model, other.tokenizer, own, asking, progress, "the baseline responds")
+    if other.tokenizer.get_vocab() != tokenizer.get_vocab():
+        groups = [[_in_tokens_of(tokenizer, one) for one in group] for group in groups]
+    return spoken(tokenizer, prompts, groups, None, score)
+
+
+def _in_tokens_of(tokenizer: Any, one: Response) -> Response:
+    return replace(one, tokens=_tokens_of(tokenizer, one.text, is_finished=one.finished))
 
 
 def _from_file(
-    path: str, prompts: Sequence[AskedPrompt], tokenizer: Any, score: Score | None
+    path: str,
+    prompts: Sequence[AskedPrompt],
+    asking: Asking,
+    tokenizer: Any,
+    score: Score | None,
 ) -> tuple[tuple[Spoken, ...], list[str]]:
-    """The baseline's responses to these prompts; prompts without one are counted, and told.
+    """The baseline's responses to these prompts; those without one are counted, and told.
+
+    A prompt matches by its tokens, be it text or turns; its first row is response 0, and so on.
 
     Raises:
         RowError: a row without `prompt` or `response`, or no response to any of the prompts.
     """
-    by_text = {prompt.text: prompt for prompt in prompts}
-    found: dict[str, tuple[AskedPrompt, str]] = {}
-    for file, _ in open_sources(path):
-        for record in file.read():
-            if not isinstance(record, Record):
-                raise refusal([record])
-            row: Mapping[str, Any] = record.value
-            if not isinstance(row, Mapping) or "prompt" not in row or "response" not in row:
-                raise RowError(
-                    "has no `prompt` and `response`",
-                    where=str(record.where),
-                    fix="write each row as {prompt: ..., response: ...}",
-                )
-            prompt, text = by_text.get(str(row["prompt"])), row["response"]
-            if prompt is not None and isinstance(text, str) and text.strip():
-                found.setdefault(prompt.text, (prompt, text))
-    if not found:
+    by_ids = {prompt.ids: prompt for prompt in prompts}
+    texts: dict[tuple[int, ...], list[tuple[str, bool]]] = {}
+    for asked, text, is_finished in _responses(path):
+        ids = tuple(prompt_ids(tokenizer, asked))
+        if ids in by_ids and text.strip():
+            texts.setdefault(ids, []).append((text, is_finished))
+    if not texts:
         raise RowError(
             "holds no response to any of the prompts", where=path, fix="ask the same prompts"
         )
-    asked = [(prompt.text, text, True) for prompt, text in found.values()]
-    scores = [None] * len(asked) if score is None else score(asked)
-    said = tuple(
+    found = [
+        (by_ids[ids], number, text, is_finished)
+        for ids, several in texts.items()
+        for number, (text, is_finished) in enumerate(several[: asking.responses])
+    ]
+    scores = [None] * len(found)
+    if score is not None:
+        scores = score([(prompt.question, text, ended) for prompt, _, text, ended in found])
+    theirs = tuple(
         Spoken(
             prompt.text,
             key_of(prompt.ids),
-            0,
+            number,
             text,
-            (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id),
+            _tokens_of(tokenizer, text, is_finished=is_finished),
             (),
             (),
             float("nan"),
-            finished=True,
+            finished=is_finished,
             score=one,
         )
-        for (prompt, text), one in zip(found.values(), scores, strict=True)
+        for (prompt, number, text, is_finished), one in zip(found, scores, strict=True)
     )
-    missing = len(prompts) - len(found)
-    notes = [f"{missing} of {len(prompts)} prompts have no response of the baseline: left out of "
-             "every comparison with it"] if missing else []  # fmt: skip
-    return said, notes
+    return theirs, _what_is_missing(len(prompts), len(texts), len(found), asking.responses)
+
+
+def _tokens_of(tokenizer: Any, text: str, *, is_finished: bool) -> tuple[int, ...]:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return (*ids, tokenizer.eos_token_id) if is_finished else tuple(ids)
+
+
+def _what_is_missing(prompts: int, known: int, found: int, responses: int) -> list[str]:
+    notes = []
+    if known < prompts:
+        notes.append(
+            f"{prompts - known} of {prompts} prompts have no response of the baseline: left out "
+            "of every comparison with it"
+        )
+    if found < known * responses:
+        notes.append(
+            f"the baseline has {found} responses where {responses} were asked of each of "
+            f"{known} prompts: the rest of the run's have nobody to be compared with"
+        )
+    return notes
+
+
+def _responses(path: str) -> Iterator[tuple[Prompt, str, bool]]:
+    """Prompt and response of each row, and whether the latter came to its end (else: it did).
+
+    Raises:
+        RowError: a row without `prompt` or `response`, or of other kinds.
+    """
+    for file, _ in open_sources(path):
+        for record in file.read():
+            asked = asked_of(record, is_text_only=file.is_text_only, carries_calls=True)
+            if isinstance(asked, Fault):
+                raise refusal([replace(asked, fix=_BASELINE_FORM)])
+            assert isinstance(record, Record), "a record that is none is a fault"
+            cells = Cells(record.value, {}, is_text_only=file.is_text_only)
+            try:
+                is_finished = cells.flag("finished") if cells.has("finished") else True
+                yield asked, words_of(cells.speech("response", reads_tags=True)), is_finished
+            except CellError as bad:
+                fault = bad.at(record.where, record.raw)
+                raise refusal([replace(fault, fix=_BASELINE_FORM)]) from bad
 
 
 def measured(after: Generated, before: Generated) -> dict[str, Any]:
@@ -198,9 +291,6 @@ def length_controlled_by_score(
     own: Generations, other: Generations
 ) -> tuple[dict[str, Any], list[str]]:
     """The length-controlled win rate where the higher score wins (light form), and its notes."""
-    assert own.score is not None
-    assert other.score is not None
-    rows = Against(0.5 * (1 + np.sign(own.score - other.score)), own.length, other.length)
-    found = length_controlled(rows, strength=100.0)
+    found = length_controlled_wins(own, other)
     numbers = found.win_rate.to_json("length_controlled_win_rate")
     return dict(numbers), list(found.notes)

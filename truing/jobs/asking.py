@@ -1,7 +1,7 @@
 """Prompts put to the policy of a run: its responses, their scores, and how far each token moved."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -9,22 +9,16 @@ from typing import Any
 import numpy as np
 
 from truing.core.progress import Progress
-from truing.data import Row, Tokeniser, read_rows
-from truing.data.cells import Cells
-from truing.data.files import Record
-from truing.data.rows import text_of
-from truing.data.sources import open_sources
-from truing.data.tokenise import TokenisedRow
-from truing.data.where import CellError, Where, refusal
 from truing.engine import PaddedEngine
-from truing.errors import ConfigError, RowError
+from truing.errors import ConfigError
 from truing.jobs.evaluated import Spoken
 from truing.jobs.scores import Score
+from truing.pairs.prompts import read_prompts as read_source
 from truing.references.fill import fill
 from truing.responses import Response, Sampling, sample
-from truing.world import prompts as world_prompts
+from truing.responses.groups import Asked
+from truing.responses.samplers import prompt_ids
 
-WORLD = "world"
 _BATCH = 128
 _TOKENS = 16_384  # of one forward pass of the policy and of the reference
 
@@ -34,7 +28,8 @@ class Asking:
     """What is asked, and how the responses are scored.
 
     Args:
-        prompts: file or folder of rows with a `prompt`, or "world": the embedded test prompts.
+        prompts: file or folder of rows with a `prompt`, or "world", "world(rows=50)": prompts of
+            the embedded world, those to test on where the expression names no split.
         number: the first so many different prompts; None: all.
         responses: drawn of each.
         max_new_tokens: a response without an end token by then is cut.
@@ -64,10 +59,17 @@ class Asking:
 
 @dataclass(frozen=True)
 class AskedPrompt:
-    """A prompt as text, as ids, and as messages or text for the page."""
+    """A prompt as text for the page, as ids for models, and as it was asked for scorers."""
 
     text: str
     ids: tuple[int, ...]
+    asked: Asked | None = None
+    """Turns and tools; None: the text."""
+
+    @property
+    def question(self) -> Asked:
+        """What other models and scorers read."""
+        return Asked(self.text) if self.asked is None else self.asked
 
 
 @dataclass(frozen=True)
@@ -81,56 +83,13 @@ def read_prompts(asking: Asking, tokenizer: Any) -> list[AskedPrompt]:
 
     Raises:
         RowError: a record without a prompt, or no prompt at all.
+        ConfigError: conversations, and no chat template that takes them.
     """
-    rows = _world_rows() if asking.prompts == WORLD else _rows(asking.prompts)
-    found: dict[str, AskedPrompt] = {}
-    for item in Tokeniser(tokenizer).rows(rows):
-        if not isinstance(item, TokenisedRow):
-            raise refusal([item])
-        ids = tuple(int(i) for i in item.prompt)
-        found.setdefault(str(ids), AskedPrompt(text_of(item.row.prompt), ids))
-    prompts = list(found.values())[: asking.number]
-    if not prompts:
-        raise RowError("there is no prompt", where=asking.prompts, fix="give rows with `prompt`")
-    return prompts
-
-
-def _world_rows() -> list[Row]:
-    where = Where(WORLD, 0)
-    return [Row(one.text, ("",), "unpaired", where) for one in world_prompts("test")]
-
-
-def _rows(source: str) -> list[Row]:
-    """Rows with an empty response: the prompt is then all that is read."""
-    rows: list[Row] = []
-    for file, _ in open_sources(source):
-        for record in file.read():
-            if not isinstance(record, Record):
-                raise refusal([record])
-            value = record.value
-            if not isinstance(value, Mapping) or "prompt" not in value:
-                # Pairs that share a beginning, and layouts of other programs.
-                rows += [Row(r.prompt, r.responses[:1], "unpaired", r.where) for r in _read(source)]
-                return rows
-            try:
-                prompt = Cells(value, {}).speech("prompt", reads_tags=True)
-            except CellError as bad:
-                raise refusal([bad.at(record.where, record.raw)]) from bad
-            rows.append(Row(prompt, (prompt[:0],), "unpaired", record.where))
-    return [_with_silence(row) for row in rows]
-
-
-def _read(source: str) -> list[Row]:
-    return list(read_rows(source))
-
-
-def _with_silence(row: Row) -> Row:
-    """A conversation needs a turn of the assistant where plain text needs none."""
-    if isinstance(row.prompt, str):
-        return row
-    from truing.data import Message
-
-    return Row(row.prompt, ((Message("assistant", ""),),), "unpaired", row.where)
+    found: dict[tuple[int, ...], AskedPrompt] = {}
+    for one in read_source(asking.prompts, split="test", carries_calls=True).asked:
+        ids = tuple(prompt_ids(tokenizer, one))
+        found.setdefault(ids, AskedPrompt(one.text, ids, one))
+    return list(found.values())[: asking.number]
 
 
 def ask(
@@ -205,7 +164,7 @@ def spoken(
     ]
     scores = None
     if score is not None:
-        asked = [(prompts[index].text, one.text, one.finished) for index, _, one in flat]
+        asked = [(prompts[index].question, one.text, one.finished) for index, _, one in flat]
         scores = score(asked)
     return tuple(
         Spoken(

@@ -66,9 +66,9 @@ def compare(
     _check(folders, output)
     read = [collect(folder) for folder in folders]
     names = _names(folders)
-    for folder in folders:
-        _bring_up_to_date(folder, data, asking, progress)
     notes: list[str] = []
+    for folder in folders:
+        notes += _bring_up_to_date(folder, data, asking, progress)
     pairs = _shared_pairs(names, [read_pairs(folder) for folder in folders], notes)
     said = _shared_replies(names, [read_generated(f, GENERATIONS) for f in folders], notes)
     tables: list[Table] = []
@@ -83,8 +83,8 @@ def compare(
             "nothing was measured on rows or prompts of all runs: give --prompts or --data, or "
             "run `truing evaluate` on each with the same ones"
         )
-    notes += [note for table in tables for note in table.notes]
     contest = _contest(names, said, start)
+    notes += [note for one in (*tables, contest) for note in one.notes]
     comparison = Comparison(
         names=names,
         runs=tuple(read),
@@ -123,8 +123,8 @@ def _names(folders: Sequence[Path]) -> tuple[str, ...]:
 
 def _bring_up_to_date(
     folder: Path, data: str | None, asking: Asking | None, progress: Progress
-) -> None:
-    """Evaluate a run where what lies in its folder is not what is asked for."""
+) -> list[str]:
+    """Evaluate a run where what lies in its folder is not what is asked for; notes on it."""
     opened: OpenRun | None = None
     if data is not None:
         there, opened = read_pairs(folder), OpenRun(folder)
@@ -139,7 +139,9 @@ def _bring_up_to_date(
         files = [read_generated(folder, name) for name in (GENERATIONS, START)]
         # `truing evaluate --baseline` leaves another's responses where the start's would lie.
         if [one and one.settings for one in files] != [wanted, {**wanted, "baseline": None}]:
-            respond(opened, asking, None, progress)
+            progress.note(f"{folder} and its start are asked")
+            return respond(opened, asking, None, progress)[2]
+    return []
 
 
 # ------------------------------------------------------------------ what they share
@@ -249,6 +251,7 @@ def _one_start(starts: Sequence[Generated | None], said: Sequence[Generated]) ->
 class _Contest:
     wins: dict[tuple[str, str], WinRate]
     ranking: Ranking | None
+    notes: tuple[str, ...] = ()
 
 
 def _contest(
@@ -269,10 +272,14 @@ def _contest(
         prompt,
     )
     wins = dict(head_to_head(verdicts))
-    try:
-        return _Contest(wins, bradley_terry(verdicts, models[-1]))
-    except RowError:
-        return _Contest(wins, None)  # nobody lost and won: the matrix says all there is
+    # The start stands at 1000; where it lost (or won) everything, the first that did not.
+    for anchor in (models[-1], *models[:-1]):
+        try:
+            return _Contest(wins, bradley_terry(verdicts, anchor))
+        except RowError:
+            continue
+    told = "no ranking: no two of them won and lost against each other, so no strength is finite"
+    return _Contest(wins, None, (told,))
 
 
 def _placed(names: Sequence[str], runs: Sequence[Any], said: Sequence[Generated]) -> Any:

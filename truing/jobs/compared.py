@@ -10,13 +10,11 @@ from itertools import combinations
 import numpy as np
 
 from truing.evaluation.bootstrap import Correlation, Estimate, Mean, Statistic, estimate
-from truing.evaluation.length_control import Against, length_controlled
+from truing.evaluation.generations import length_controlled_wins
 from truing.evaluation.significance import Difference, mcnemar, paired_bootstrap
 from truing.evaluation.wording import repetition, wording
 from truing.jobs.evaluated import Generated, ScoredPairs
 from truing.report.compared import Measured
-
-_WEAK = 100.0
 
 
 @dataclass(frozen=True)
@@ -167,8 +165,7 @@ def _whole(
     theirs = None if start is None else start.table()
     if table.score is None or theirs is None or theirs.score is None:
         return found, []
-    rows = Against(0.5 * (1 + np.sign(table.score - theirs.score)), table.length, theirs.length)
-    controlled = length_controlled(rows, strength=_WEAK)
+    controlled = length_controlled_wins(table, theirs)
     found["length_controlled_win_rate"] = controlled.win_rate
     told = [f"length control: {note}" for note in controlled.notes if "light form" not in note]
     return found, told

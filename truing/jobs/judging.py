@@ -1,21 +1,16 @@
-"""Files of a judge's verdicts: who wins with length taken out, and how good the judge is."""
+"""Files of a judge's verdicts on models: who wins, with length taken out."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from truing.data.files import Record
-from truing.data.sources import open_sources
-from truing.data.where import refusal
 from truing.errors import RowError
-from truing.evaluation.judge import Verdicts, judge_quality
 from truing.evaluation.judgements import Judgements, met, win_rate
 from truing.evaluation.length_control import Against, estimated_difficulty, length_controlled
 from truing.evaluation.ranking import bradley_terry
-from truing.jobs.scores import score_of
+from truing.jobs.verdict_rows import Rows, finite, has_column, records
 
 _ENOUGH = 5  # models from which on difficulties of instructions are estimated
 _FORM = "write rows with prompt, first, second, preference [, length_first, length_second]"
@@ -101,125 +96,29 @@ def _estimated(
 
 
 def _judgements(path: Path) -> tuple[Judgements, Mapping[int, float] | None]:
-    rows = list(_records(path))
+    rows: Rows = list(records(path, _FORM))
     models: dict[str, int] = {}
     prompts: dict[str, int] = {}
     columns: dict[str, list[float]] = {}
-    has_lengths = all([_has(rows, name) for name in ("length_first", "length_second")])
-    has_difficulty = _has(rows, "difficulty")
+    has_lengths = all([has_column(rows, name, _FORM) for name in ("length_first", "length_second")])
+    has_difficulty = has_column(rows, "difficulty", _FORM)
     difficulty: dict[int, float] = {}
     for where, row in rows:
         for name in ("prompt", "first", "second"):
             if row.get(name) in (None, ""):
                 raise RowError(f"has no `{name}`", where=where, fix=_FORM)
         prompt = prompts.setdefault(str(row["prompt"]), len(prompts))
-        values = {"prompt": prompt, "preference": _float(row, "preference", where)}
+        values = {"prompt": prompt, "preference": finite(row, "preference", where, _FORM)}
         for name in ("first", "second"):
             values[name] = models.setdefault(str(row[name]), len(models))
         for name in ("length_first", "length_second") if has_lengths else ():
-            values[name] = _float(row, name, where)
+            values[name] = finite(row, name, where, _FORM)
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
         if has_difficulty:
-            difficulty[prompt] = _float(row, "difficulty", where)
+            difficulty[prompt] = finite(row, "difficulty", where, _FORM)
     whole = {
         name: np.array(values, dtype=float if name == "preference" else int)
         for name, values in columns.items()
     }
     return Judgements(tuple(models), **whole), difficulty if has_difficulty else None
-
-
-def _has(rows: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> bool:
-    """Whether the rows have a column; refused where only some of them do."""
-    given = [name in row for _, row in rows]
-    if any(given) and not all(given):
-        where = rows[given.index(False)][0]
-        raise RowError(f"has no `{name}`, which other rows have", where=where, fix=_FORM)
-    return all(given)
-
-
-def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    any_row = False
-    for file, _ in open_sources(path):
-        for record in file.read():
-            if not isinstance(record, Record):
-                raise refusal([record])
-            if not isinstance(record.value, Mapping):
-                raise RowError("is no object with columns", where=str(record.where), fix=_FORM)
-            any_row = True
-            yield str(record.where), record.value
-    if not any_row:
-        raise RowError("holds no row", where=str(path), fix=_FORM)
-
-
-def _float(row: Mapping[str, Any], name: str, where: str) -> float:
-    try:
-        value = float(row[name])
-    except (KeyError, TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise RowError(f"`{name}` is {row.get(name)!r}, which is no number", where=where, fix=_FORM)
-    return value
-
-
-# ------------------------------------------------------------------ how good the judge is
-
-_PAIR_FORM = (
-    "write rows with chosen, rejected, and `judge` (its chance for chosen where that stood first) "
-    "or `judge_swapped` (where it stood second), or give --score"
-)
-
-
-def judge(path: Path, score: str | None = None) -> dict[str, Any]:
-    """A judge against people: its verdicts stand in the file, or are made here by a score.
-
-    Rows are pairs (`prompt`, `chosen`, `rejected`), with `judge` and `judge_swapped` where no
-    score is given; `votes` (share of people for chosen) may stand beside them.
-
-    Raises:
-        RowError: a column is missing or holds what is no number or text.
-    """
-    rows = list(_records(path))
-    for where, row in rows:
-        for side in ("chosen", "rejected"):
-            if not isinstance(row.get(side), str):
-                raise RowError(f"`{side}` is no text", where=where, fix=_PAIR_FORM)
-    orders = _by_score(rows, score) if score is not None else _by_columns(rows)
-    has_votes = all(isinstance(row.get("votes"), int | float) for _, row in rows)
-    prompts: dict[str, int] = {}
-    table = Verdicts(
-        np.array([len(row["chosen"]) for _, row in rows]),
-        np.array([len(row["rejected"]) for _, row in rows]),
-        *orders,
-        np.array([row["votes"] for _, row in rows]) if has_votes else None,
-        np.array([prompts.setdefault(str(row.get("prompt")), len(prompts)) for _, row in rows]),
-    )
-    return judge_quality(table).to_json()
-
-
-Rows = Sequence[tuple[str, Mapping[str, Any]]]
-
-
-def _by_score(rows: Rows, expression: str) -> tuple[np.ndarray, np.ndarray]:
-    """The higher score wins, in either place."""
-    score = score_of(expression)
-    sides = [
-        np.array(score([(str(row.get("prompt", "")), row[side], True) for _, row in rows]))
-        for side in ("chosen", "rejected")
-    ]
-    verdict = 0.5 * (1 + np.sign(sides[0] - sides[1]))
-    return verdict, verdict
-
-
-def _by_columns(rows: Rows) -> tuple[np.ndarray | None, np.ndarray | None]:
-    found: list[np.ndarray | None] = []
-    for name in ("judge", "judge_swapped"):
-        given = [name in row for _, row in rows]
-        if any(given) and not all(given):
-            where = rows[given.index(False)][0]
-            raise RowError(f"has no `{name}`, which other rows have", where=where, fix=_PAIR_FORM)
-        values = [_float(row, name, where) for where, row in rows] if all(given) else None
-        found.append(None if values is None else np.array(values))
-    if all(one is None for one in found):
-        raise RowError("there is no verdict", where=rows[0][0], fix=_PAIR_FORM)
-    return found[0], found[1]

@@ -11,13 +11,14 @@ from truing.data import Example
 from truing.engine import Engine, choose_engine
 from truing.engine.models import Numerics, choose_numerics
 from truing.errors import ResumeError
-from truing.jobs.asking import WORLD, Asking
+from truing.jobs.asking import Asking
 from truing.jobs.material import Reader, reader_of
 from truing.jobs.policy import autocast, load_start, load_trained
 from truing.jobs.reference_pass import ReferencePass
 from truing.jobs.scores import score_key
 from truing.objectives import Objective
 from truing.pairs.existing import content_key
+from truing.pairs.prompts import is_world
 from truing.recipes import parse
 from truing.references.policies import (
     OtherModel,
@@ -87,7 +88,7 @@ class OpenRun:
 
     def settings_of(self, asking: Asking) -> dict[str, Any]:
         """What the responses to this depend on; equal settings, equal responses."""
-        content = "" if asking.prompts == WORLD else content_key(asking.prompts)
+        content = "" if is_world(asking.prompts) else content_key(asking.prompts)
         score = "" if asking.score is None else score_key(asking.score)
         marks = {"weights": self._weights, "content": f"{content} {score}".strip()}
         return {**asking.settings(), **marks}

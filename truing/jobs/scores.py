@@ -9,8 +9,8 @@ from truing.responses.groups import Asked as Prompt
 from truing.responses.groups import Group, Said
 from truing.responses.parse import parse_scorer
 
-Asked = tuple[str, str, bool]
-"""Prompt, response, and whether it came to its end."""
+Asked = tuple[Prompt | str, str, bool]
+"""Prompt (as it was asked, or its text), response, and whether it came to its end."""
 Score = Callable[[Sequence[Asked]], list[float]]
 
 LENGTH = "length()"
@@ -33,7 +33,11 @@ def score_of(expression: str) -> Score:
     opened = parse_scorer(expression).opened()
 
     def score(asked: Sequence[Asked]) -> list[float]:
-        groups = [Group(Prompt(p), (Said(text, finished=end),)) for p, text, end in asked]
+        prompts = [p if isinstance(p, Prompt) else Prompt(p) for p, _, _ in asked]
+        groups = [
+            Group(prompt, (Said(text, finished=end),))
+            for prompt, (_, text, end) in zip(prompts, asked, strict=True)
+        ]
         verdicts = opened(groups)
         values = [verdict.scores[0] for verdict in verdicts]
         bad = [place for place, value in enumerate(values) if not np.isfinite(value)]
@@ -41,7 +45,7 @@ def score_of(expression: str) -> Score:
             why = "; ".join(dict.fromkeys(verdicts[bad[0]].faults)) or "it is not finite"
             raise RowError(
                 f"{len(bad)} of {len(asked)} responses have no score ({why})",
-                where=f"{expression} on the prompt {asked[bad[0]][0][:60]!r}",
+                where=f"{expression} on the prompt {prompts[bad[0]].text[:60]!r}",
                 fix="take a score that knows these prompts, or leave them out",
             )
         return values

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from truing.core.called import Called
 from truing.core.knobs import Count
@@ -19,10 +19,10 @@ from truing.data.where import CellError, Fault, refusal
 from truing.errors import KnobError, RowError
 from truing.responses.groups import Asked
 from truing.world import prompts as world_prompts
+from truing.world.prompts import Split
 
 WORLD = "world"
 _ASKING = ("user", "tool")
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class WorldPrompts(Called):
     """Prompts of the embedded world.
 
     Args:
-        split: those to train on, or those to test on; None: the former where pairs are made, the
-            latter where something is measured.
+        split: those to train, tune or test on; None: the first where pairs are made, the last
+            where something is measured.
         rows: the first so many, after
         skip: so many that are left out.
     """
