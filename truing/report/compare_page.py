@@ -21,7 +21,7 @@ from truing.report.compare_figures import (
 from truing.report.compared import Answered, Comparison, Measured, Reply, different_settings
 from truing.report.frame import Figure, figures_json, script_json
 from truing.report.numbers import brief, number, percent, signed
-from truing.report.template import ASSETS, render
+from truing.report.template import render, script_files
 from truing.report.visible import visible
 
 MOST_SAMPLES = 500
@@ -44,10 +44,7 @@ def comparison_page(comparison: Comparison) -> str:
     shown = comparison.answered[:MOST_SAMPLES]
     return render(
         "compare.html.j2",
-        (
-            get_plotlyjs(),
-            *((ASSETS / name).read_text("utf-8") for name in ("page.js", "compare.js")),
-        ),
+        (get_plotlyjs(), *script_files("pager.js", "page.js", "compare.js")),
         names=comparison.names,
         roles=[role_of(place).replace("_", "-") for place in range(len(comparison.names))],
         objectives=[run.config.get("objective") or "" for run in comparison.runs],

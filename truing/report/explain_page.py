@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from truing.report.colours import SERIES
 from truing.report.frame import Figure, draw_level, figure_of, figures_json
-from truing.report.template import ASSETS, render
+from truing.report.template import render, script_files
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def explain_page(curve: Curve, formulas: tuple[str, ...], needs: tuple[str, ...]
     figures = explain_figures(curve) if curve.gap else ()
     return render(
         "explain.html.j2",
-        (get_plotlyjs(), (ASSETS / "page.js").read_text(encoding="utf-8")),
+        (get_plotlyjs(), *script_files("page.js")),
         expression=curve.expression,
         formulas=formulas,
         needs=needs,

@@ -12,7 +12,7 @@ from truing.report.inspect_figures import (
     score_figures,
 )
 from truing.report.numbers import brief, number, percent, signed
-from truing.report.template import ASSETS, render
+from truing.report.template import render, script_files
 
 _LEVELS = {"bad": "To be mended", "look": "Worth a look", "note": "Good to know"}
 _VERDICTS = {
@@ -70,7 +70,7 @@ def inspect_page(values: Mapping[str, Any]) -> str:
     before, _, after = values["template"].get("sample", "").partition("⟦response⟧")
     return render(
         "inspect.html.j2",
-        (get_plotlyjs(), (ASSETS / "page.js").read_text(encoding="utf-8")),
+        (get_plotlyjs(), *script_files("page.js")),
         source=values["source"],
         verdict=values["verdict"],
         verdict_words=_VERDICTS[values["verdict"]],

@@ -16,7 +16,7 @@ from truing.report.frame import Figure, figures_json
 from truing.report.held_out import evaluation_figures, sample_figures
 from truing.report.numbers import duration, number
 from truing.report.rounds import round_figures
-from truing.report.template import ASSETS, render
+from truing.report.template import render, script_files
 
 NAME = "report.html"
 MOST_SAMPLES = 500
@@ -47,7 +47,7 @@ def run_page(run: Run) -> str:
     samples = run.samples[:MOST_SAMPLES]
     return render(
         "run.html.j2",
-        (get_plotlyjs(), (ASSETS / "page.js").read_text(encoding="utf-8")),
+        (get_plotlyjs(), *script_files("pager.js", "page.js")),
         name=run.folder.resolve().name,
         objective=run.config.get("objective"),
         key_facts=_key_facts(run),

@@ -44,6 +44,11 @@ def render(template: str, scripts: tuple[str, ...], **context: Any) -> str:
     )
 
 
+def script_files(*names: str) -> tuple[str, ...]:
+    """Scripts of the assets, in this order."""
+    return tuple((ASSETS / name).read_text(encoding="utf-8") for name in names)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(ASSETS),

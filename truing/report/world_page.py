@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from truing.report.colours import SERIES
 from truing.report.frame import Figure, draw_level, figure_of, figures_json
 from truing.report.numbers import brief, number, percent
-from truing.report.template import ASSETS, render
+from truing.report.template import render, script_files
 
 _LOOKS = (("chosen", "solid"), ("rejected", "dash"), ("held_out", "dot"))
 
@@ -25,7 +25,7 @@ def world_page(values: Mapping[str, Any]) -> str:
     figures = world_figures(values)
     return render(
         "world.html.j2",
-        (get_plotlyjs(), (ASSETS / "page.js").read_text(encoding="utf-8")),
+        (get_plotlyjs(), *script_files("page.js")),
         models=[_model(model) for model in values["models"]],
         samples=values["samples"],
         figures=figures,

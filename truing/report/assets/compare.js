@@ -86,21 +86,17 @@
     scored: (item) => item.score > 0,
     cut: (item, runs) => runs.some((run) => !item.sample.replies[run].finished),
   };
-  let shown = PAGE;
-  function show() {
-    const words = form.elements.text.value.toLowerCase();
-    const runs = [...form.querySelectorAll("input[name=run]")].filter((box) => box.checked).map((box) => Number(box.value));
+  const chosenRuns = () =>
+    [...form.querySelectorAll("input[name=run]")].filter((box) => box.checked).map((box) => Number(box.value));
+  function fitting(words) {
+    const runs = chosenRuns();
     const order = form.elements.order.value;
     const fits = all.filter((item) => kinds[form.elements.kind.value](item, runs) && item.words.includes(words));
-    fits.sort((a, b) => (order === "asked" ? 0 : b[order] - a[order]) || a.index - b.index);
-    list.replaceChildren(...fits.slice(0, shown).map((item) => card(item, runs, form.elements.colour.checked)));
-    more.hidden = fits.length <= shown;
-    const seen = Math.min(shown, fits.length);
-    form.elements.count.value = seen + " of " + fits.length + (fits.length < all.length ? " (of " + all.length + ")" : "");
+    return fits.sort((a, b) => (order === "asked" ? 0 : b[order] - a[order]) || a.index - b.index);
   }
-  const restart = () => { shown = PAGE; show(); };
-  form.addEventListener("input", restart);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  more.addEventListener("click", () => { shown += PAGE; show(); });
-  restart();
+  function draw(fits, shown) {
+    const runs = chosenRuns();
+    list.replaceChildren(...fits.slice(0, shown).map((item) => card(item, runs, form.elements.colour.checked)));
+  }
+  paged({ form, more, page: PAGE, total: all.length, fitting, draw });
 })();

@@ -91,23 +91,14 @@
       loss: (a, b) => a.gain - b.gain,
       longer: (a, b) => b.longer - a.longer,
     };
-    let shown = PAGE;
-    function show() {
-      const words = form.elements.text.value.toLowerCase();
-      const fits = all.filter((s) => kinds[form.elements.kind.value](s) && s.text.includes(words));
-      fits.sort(orders[form.elements.order.value]);
+    const fitting = (words) =>
+      all.filter((s) => kinds[form.elements.kind.value](s) && s.text.includes(words)).sort(orders[form.elements.order.value]);
+    function draw(fits, shown) {
       for (const sample of all) sample.node.hidden = true;
       for (const sample of fits) list.append(sample.node);
       for (const sample of fits.slice(0, shown)) sample.node.hidden = false;
-      more.hidden = fits.length <= shown;
-      const seen = Math.min(shown, fits.length);
-      form.elements.count.value = seen + " of " + fits.length + (fits.length < all.length ? " (of " + all.length + ")" : "");
     }
-    const restart = () => { shown = PAGE; show(); };
-    form.addEventListener("input", restart);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    more.addEventListener("click", () => { shown += PAGE; show(); });
-    restart();
+    paged({ form, more, page: PAGE, total: all.length, fitting, draw });
   }
 
   filterSamples();
