@@ -87,6 +87,17 @@ def test_unconditional_makes_dpo_the_likelihood_form(keys, tmp_path):
     assert losses(one.output) == pytest.approx(losses(two.output), rel=1e-4)
 
 
+def test_held_out_rows_have_their_reference_without_a_prompt(keys, tmp_path):
+    held = {"data": keys["data"], "samples": 0}
+    result = train(
+        **{**keys, "output": tmp_path / "a", "evaluation": held},
+        objective="likelihood_ratio(beta=0.05)",
+    )
+    again = evaluate(result.output)
+    assert again["margin"] == pytest.approx(result.evaluation["margin"], rel=1e-4)
+    assert abs(again["margin"]) > 0
+
+
 def test_another_model_is_gone_before_the_policy_comes(keys, copied, monkeypatch):
     from truing.engine import frozen
     from truing.jobs import stations

@@ -2,6 +2,7 @@
 
 from truing.config import RunConfig
 from truing.core.progress import Progress
+from truing.data import widest
 from truing.engine import choose_engine
 from truing.engine.models import Numerics
 from truing.jobs.material import Reader
@@ -10,7 +11,14 @@ from truing.jobs.reference_pass import ReferencePass, RowSet, Said
 from truing.jobs.run_references import grown_rows, rows_with
 from truing.objectives import Objective
 from truing.references.join import Rows
-from truing.references.policies import Frozen, OtherModel, model_of, parse_reference, standing
+from truing.references.policies import (
+    Frozen,
+    OtherModel,
+    Unconditional,
+    model_of,
+    parse_reference,
+    standing,
+)
 
 
 def with_references(
@@ -41,7 +49,11 @@ def with_references(
     given = standing(parse_reference(config.reference))
     passes.check(given, [rows])
     said = [_said(passes, one, rows, number, len(given)) for number, one in enumerate(given, 1)]
-    return rows_with(rows.examples, said)
+    alone = None
+    if objective.needs.unconditional_reference:
+        without_prompt = Unconditional(model_of(given[0]))
+        alone = _said(passes, without_prompt, rows, 1, 1).sums
+    return rows_with(rows.examples, said, unconditional=alone)
 
 
 def _said(passes: ReferencePass, reference: Frozen, rows: RowSet, number: int, count: int) -> Said:
@@ -53,7 +65,7 @@ def _said(passes: ReferencePass, reference: Frozen, rows: RowSet, number: int, c
     model.eval()
     budget = config.tokens_per_device
     kind = choose_engine(
-        config.engine, model, budget, rows.examples[:8], lambda: autocast(passes.numerics)
+        config.engine, model, budget, widest(rows.examples), lambda: autocast(passes.numerics)
     ).name
     start = model_of(reference)
     source = passes.source(model, kind, start, grown=grown_rows(model, config.model))

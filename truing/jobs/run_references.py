@@ -88,17 +88,23 @@ class RunReferences:
         material, found = self.material, []
         if material.objective.needs.reference != "none" and number != self._moves:
             found.append(self._own_rows)
-        if material.held:
-            summary = material.held_summary
-            found.append(
-                RowSet(
-                    material.held,
-                    self.config.evaluation.data,
-                    ", held out",
-                    is_shortened=summary is not None and summary.shortened.count > 0,
-                )
-            )
-        return found
+        return [*found, *self._held_rows]
+
+    @property
+    def _held_rows(self) -> list[RowSet]:
+        """The held-out rows; none where there are none."""
+        material = self.material
+        if not material.held:
+            return []
+        summary = material.held_summary
+        is_shortened = summary is not None and summary.shortened.count > 0
+        data = self.config.evaluation.data
+        return [RowSet(material.held, data, ", held out", is_shortened=is_shortened)]
+
+    @property
+    def _sets_alone(self) -> list[RowSet]:
+        """Rows on which a reference is read without the prompt."""
+        return [self._own_rows, *self._held_rows]
 
     def _name(self, number: int) -> str:
         return "reference" if len(self._standing) == 1 else f"reference {number + 1}"
@@ -160,7 +166,7 @@ class RunReferences:
                     alone = Unconditional(model_of(reference))
                     name = f"{self._name(number)}, no prompt"
                     self._said[number, "alone"] = self.passes.of_other(
-                        alone, [self._own_rows], name
+                        alone, self._sets_alone, name
                     )
 
     def _needs_alone(self, number: int) -> bool:
@@ -201,7 +207,8 @@ class RunReferences:
                     name = f"{self._name(i)}, no prompt"
                     alone = Unconditional()
                     self._said[i, "alone"] = [
-                        self.passes.said(source, alone, self.material.examples, tokenizer, name)
+                        self.passes.said(source, alone, rows.examples, tokenizer, name + rows.name)
+                        for rows in self._sets_alone
                     ]
 
     # ------------------------------------------------------------------ what was said
@@ -242,15 +249,15 @@ class RunReferences:
                 train.append(None if number == self._moves else said.pop(0))
             if material.held:
                 held.append(said.pop(0))
-        alone = self._said.get((0, "alone"))
+        alone = [one.sums for one in self._said.get((0, "alone"), [])]
         return (
             rows_with(
                 material.examples,
                 train,
-                unconditional=None if alone is None else alone[0].sums,
+                unconditional=alone[0] if alone else None,
                 has_partner=material.objective.needs.mismatched_responses,
             ),
-            rows_with(material.held, held),
+            rows_with(material.held, held, unconditional=alone[1] if len(alone) > 1 else None),
         )
 
     @property
