@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -297,6 +298,10 @@ def _hands(number: int) -> Iterator[Each]:
 
 def _begin_hand() -> None:
     """A process of one thread that says nothing and ends when its parent is gone, however."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     # An interrupt at the keyboard reaches all; the parent says who ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,17 +12,25 @@ OBJECTIVES = {
     DPO: "dpo(beta={v})",
     POSTERIOR: "posterior(beta={v})",
     LIKELIHOOD: "likelihood_ratio(beta={v})",
+    NEAR: "dpo(beta={v})",
+    FAR: "dpo(beta={v})",
 }
-REFERENCES = {NEAR: "model(path='{stronger}')", FAR: "model(path='{foreign}')"}
+REFERENCES = {
+    NEAR: "model(path='{stronger}')",
+    FAR: "model(path='{foreign}')",
+}
 
 
-def _settings(*betas: float) -> tuple[Setting, ...]:
-    others = [
+def _settings(*betas: float, methods: tuple[str, ...] = tuple(OBJECTIVES)) -> tuple[Setting, ...]:
+    return tuple(
         setting
-        for name, reference in REFERENCES.items()
-        for setting in grid({name: "dpo(beta={v})"}, betas, keys={"reference": reference})
-    ]
-    return (*grid(OBJECTIVES, betas), *others)
+        for name in methods
+        for setting in grid({name: OBJECTIVES[name]}, betas, keys=_keys(name))
+    )
+
+
+def _keys(method: str) -> dict[str, str]:
+    return {"reference": REFERENCES[method]} if method in REFERENCES else {}
 
 
 LEAST, MOST = 0.01, 8.0
@@ -46,10 +54,7 @@ STUDY = Study(
         certainty="the released code and its tables; the text by notes",
     ),
     plans={
-        "smoke": least(
-            *grid({DPO: OBJECTIVES[DPO], LIKELIHOOD: OBJECTIVES[LIKELIHOOD]}, (0.1,)),
-            *(s for s in _settings(0.1) if s.method in REFERENCES),
-        ),
+        "smoke": least(*_settings(0.1, methods=(DPO, LIKELIHOOD, NEAR, FAR))),
         "small": Plan(_settings(*BETAS), pairs=600, epochs=2),
         "full": Plan(_settings(LEAST, 0.03, 0.1, 0.3, 1.0, 3.0, MOST), pairs=1900, epochs=2),
     },
