@@ -106,6 +106,12 @@ def test_the_stronger_model_says_better_things_than_the_start():
     assert gain.mean() - reach > 0
 
 
+def test_the_manifest_shows_the_foreign_model_above_the_start_in_every_kind():
+    start, foreign = manifest("start")["speech"], manifest("foreign")["speech"]
+    assert all(foreign[kind]["score"] > start[kind]["score"] for kind in KINDS)
+    assert foreign["story"]["score_low"] > start["story"]["score_high"]
+
+
 def test_the_foreign_model_speaks_whole_sentences():
     judged = ask("foreign", number=24)
     sentences = sum(len(one.verdicts) for one in judged)

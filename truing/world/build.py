@@ -135,6 +135,7 @@ PLANS: MappingProxyType[ModelName, Plan] = MappingProxyType(
             cycles=(
                 Cycle((Phase("clean", 1100, _MORE_NOTES), Phase("clean", 100, _ALL)), 4e-3),
                 Cycle((Phase("cleaner", 800, _ALL),), 3e-3),
+                Cycle((Phase("cleaner", 1000, _ALL),), 3e-3),
             ),
             seed=2,
             family="olmo2",

@@ -2,7 +2,7 @@
 
 `start` is what one trains. `stronger` is the start continued on cleaner text: a better model of
 the same family and tokenizer. `foreign` is of another family, with another tokenizer: better than
-the start on advice, alike on notes, and it cannot tell a story on the hero that was asked for.
+the start on advice and stories, alike on notes.
 """
 
 import json
