@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from truing.engine.fused import Head, HeadJob, head_logps, module_logps
+from truing.engine.fused import Head, HeadJob, _Run, head_logps, module_logps
 from truing.engine.statistics import STATISTICS
 
 N, D, V = 23, 5, 37
@@ -124,11 +124,18 @@ def test_the_slope_of_every_statistic_is_its_derivative():
         torch.testing.assert_close(found, expected, atol=EXACT, rtol=0)
 
 
-def test_nothing_is_kept_without_gradient():
+def test_nothing_is_kept_without_gradient(monkeypatch):
     hidden, weight, _, targets, _ = material()
+    modes = []
+    plain = _Run.forward
+    monkeypatch.setattr(
+        _Run, "forward", lambda run, mode: [modes.append(mode), plain(run, mode)][1]
+    )
+    weight.requires_grad_()
+    head_logps(hidden, Head(weight), targets, HeadJob())
     with torch.no_grad():
         (found,) = head_logps(hidden, Head(weight), targets, HeadJob())
-    assert not found.requires_grad
+    assert modes == ["tiles", "nothing"]
     assert found.grad_fn is None
 
 

@@ -119,6 +119,15 @@ def test_what_computes_something_else_is_left_alone(name, expected):
         assert names_in(BY_NAME[name].build()) == set()
 
 
+@pytest.mark.parametrize("projection", ["down_proj", "gate_proj"])
+def test_another_gate_is_seen_behind_a_projection_of_zeros(projection):
+    model = BY_NAME["gemma"].build()
+    with torch.no_grad():
+        for layer in model.model.layers:
+            getattr(layer.mlp, projection).weight.zero_()
+    assert names_in(model) == set()
+
+
 def test_float64_and_checkpointed_models_are_left_alone():
     assert names_in(small_llama().double()) == set()
     model = small_llama()

@@ -9,7 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from truing.engine import LOGPS_ONLY, PaddedEngine, Wanted
-from truing.engine.models import grow_embedding, load_model, load_tokenizer, without_dropout
+from truing.engine.models import grow_embedding, load_model, load_tokenizer
+from truing.engine.noise import without_dropout
 from truing.errors import FitError, ModelError
 
 EXACT = 1e-10

@@ -9,6 +9,7 @@ from truing.data.rows import Message, Row
 from truing.data.signal import check_needs
 from truing.data.sources import Source
 from truing.data.summary import DataSummary, Tally
+from truing.data.table import widest
 from truing.data.tokenise import Tokeniser
 from truing.data.where import Where
 
@@ -30,4 +31,5 @@ __all__ = [
     "prepare",
     "prepare_auxiliary",
     "read_rows",
+    "widest",
 ]

@@ -90,6 +90,24 @@ class ExampleTable(Sequence[Example]):
         counts = np.diff(columns.row_starts) - 1
         return np.flatnonzero(counts * (prompts + longest) > tokens)
 
+    def widest(self) -> int | None:
+        """The row with the longest sequence, prompt and response; None where there are no rows."""
+        columns = self._columns
+        if not len(self):
+            return None
+        lengths, starts = np.diff(columns.speech_starts), columns.row_starts[:-1]
+        prompts, lengths[starts] = lengths[starts], 0
+        return int(np.argmax(prompts + np.maximum.reduceat(lengths, starts)))
+
+
+def widest(examples: Sequence[Example]) -> list[Example]:
+    """The example with the longest sequence, prompt and response; [] of none."""
+    if isinstance(examples, ExampleTable):
+        index = examples.widest()
+        return [] if index is None else [examples[index]]
+    widths = [len(one.prompt) + max(map(len, one.responses)) for one in examples]
+    return [examples[int(np.argmax(widths))]] if widths else []
+
 
 @dataclass(frozen=True, eq=False)
 class _Columns:

@@ -5,6 +5,7 @@ call without a tree: generation, padded batches, other trainers. H heads, T toke
 row, D head size.
 """
 
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ from truing.errors import ModelError
 
 NAME = "truing"
 TREE = "segment_tree"  # the keyword that brings the tree through the model to this function
+
+# The windows that layers were called with, while somebody collects them.
+WINDOWS: ContextVar[set[int | None] | None] = ContextVar("windows", default=None)
 
 Heads = Float[Tensor, "1 H T D"]
 
@@ -47,7 +51,7 @@ def attend(
         query: (B, H, T, D); B is 1 with a tree.
         key: (B, H', T, D), H' a divisor of H.
         value: (B, H', T, D').
-        attention_mask: transformers' mask; not read where a tree is given.
+        attention_mask: transformers' mask; with a tree the one element that stands for the tree's.
         scaling: factor of the scores; None is D**-0.5.
         dropout: must be 0 with a tree.
         sliding_window: a key is seen from fewer than so many tokens on; None: from everywhere.
@@ -60,7 +64,7 @@ def attend(
         (B, T, H, D'), contiguous, and None for the weights.
 
     Raises:
-        ModelError: dropout in a packed row.
+        ModelError: dropout in a packed row, or a mask that the layer has made itself.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if segment_tree is None:
@@ -75,6 +79,15 @@ def attend(
             where=type(module).__name__,
             fix="set it to 0: a packed row gives all responses of a prompt the same noise",
         )
+    if attention_mask is not None and attention_mask.numel() > 1:
+        raise ModelError(
+            "makes a mask of its own",
+            where=type(module).__name__,
+            fix="use engine=auto or engine=padded",
+        )
+    windows = WINDOWS.get()
+    if windows is not None:
+        windows.add(sliding_window)
     query, key, value = _as_autocast(query, key, value)
     out = _in_tree(query, key, value, segment_tree, scale, sliding_window, softcap, s_aux)
     return out.transpose(1, 2).contiguous(), None

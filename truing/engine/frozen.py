@@ -14,7 +14,8 @@ from truing.engine.adapters import base_of, load_merged
 from truing.engine.forward import use_own_attention
 from truing.engine.gguf_files import is_gguf
 from truing.engine.logps import COMPUTES_ON
-from truing.engine.models import Numerics, only_here, refuse_absent, without_dropout
+from truing.engine.models import Numerics, only_here, refuse_absent
+from truing.engine.noise import without_dropout
 from truing.errors import ModelError
 
 _FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)

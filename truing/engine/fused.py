@@ -74,8 +74,10 @@ def head_logps(
     dtype = head.weight.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
+    # Inside the function gradients are always off: whether any will be asked for is known here.
+    learns = torch.is_grad_enabled()
     with torch.autocast(device, enabled=False):
-        return _FusedHead.apply(hidden, head.weight, head.bias, targets, head, job, dtype)  # type: ignore[return-value]
+        return _FusedHead.apply(hidden, head.weight, head.bias, targets, head, job, dtype, learns)  # type: ignore[return-value]
 
 
 def module_logps(
@@ -125,10 +127,11 @@ class _FusedHead(torch.autograd.Function):
         head: Head,
         job: HeadJob,
         dtype: torch.dtype,
+        learns: bool,  # noqa: FBT001
     ) -> tuple[Tensor, ...]:
         states, matrix = hidden.to(dtype), weight.to(dtype)
         run = _Run(states, matrix, bias, targets, head, job)
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        needs_hidden, needs_weight, needs_bias = (learns and n for n in ctx.needs_input_grad[:3])
         learns_head = needs_weight or needs_bias
         mode = "nothing"
         if learns_head:
@@ -162,7 +165,7 @@ class _FusedHead(torch.autograd.Function):
             None if one is None or not is_needed else one.to(tensor.dtype)
             for one, is_needed, tensor in zip(found, needs, like, strict=True)
         )
-        return (*made, None, None, None, None)
+        return (*made, None, None, None, None, None)
 
 
 @dataclass(eq=False)

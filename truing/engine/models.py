@@ -12,7 +12,6 @@ from huggingface_hub import constants, is_offline_mode
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,6 +22,7 @@ from transformers import (
 
 from truing.engine.forward import use_own_attention
 from truing.engine.gguf_files import is_gguf, load_gguf, place_of
+from truing.engine.noise import without_dropout
 from truing.errors import ModelError
 
 # Code that lies beside the weights is never run, and nobody is asked whether it may be.
@@ -195,25 +195,6 @@ def _unloadable(kind: str, path: str, error: BaseException) -> ModelError:
         where=path,
         fix="check the spelling of the path or the hub name, and the network",
     )
-
-
-def without_dropout(model: nn.Module) -> bool:
-    """Set every dropout of the model to 0; True where there was one.
-
-    Preference training compares the policy with its reference token by token; noise on one side
-    only would be a log-ratio that means nothing.
-    """
-    found = False
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            found |= module.p > 0
-            module.p = 0.0
-        for name in ("attention_dropout", "attn_dropout", "dropout", "resid_dropout"):
-            value = getattr(module, name, None)
-            if isinstance(value, float):
-                found |= value > 0
-                setattr(module, name, 0.0)
-    return found
 
 
 def grow_embedding(model: PreTrainedModel, num_tokens: int, seed: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from truing.engine.attention import WINDOWS
 from truing.engine.forward import body_of, causal_lm, use_own_attention
 from truing.engine.layout import PackedRows
 from truing.engine.logps import LOGPS_ONLY, Engine, TokenRow
@@ -33,8 +34,9 @@ LONG_TOLERANCE = 2e-3
 HALF_TOLERANCE = 0.5
 # The share of a layer's largest state by which it may differ: float32 keeps 1e-6 of it.
 WRONG_SHARE = 1e-3
-# Real rows longer than this are not run through the padded path at start-up.
+# A real row is cut to so many tokens, and to so many logits of one sequence, at start-up.
 LONGEST_ROW = 4096
+MOST_LOGITS = 2**28
 PROBE_TOKENS = 1_000_000
 
 # Layers whose state or window is carried along the packed row, whatever the attention mask says.
@@ -81,15 +83,14 @@ def fault_of(
     Args:
         engine: the fast path.
         model: with its real weights.
-        rows: real rows, the longest of which is compared as well (windows, long positions).
+        rows: real rows, the longest of which is compared as well (long positions).
         autocast: opens the block in which the run computes.
     """
-    structure = _structure(model)
-    if structure:
-        return structure
     with _evaluation(model), torch.no_grad():
         try:
-            return _Probe(engine, model, autocast).fault(rows)
+            return _structure(model) or _Probe(engine, model, autocast).fault(rows)
+        except torch.OutOfMemoryError:
+            raise  # no answer to what was asked
         except _FORWARD_FAULTS as error:
             first = (str(error).strip().splitlines() or [""])[0]
             return f"its forward does not take a packed row ({type(error).__name__}: {first[:150]})"
@@ -126,12 +127,18 @@ class _Probe:
         self._plain = PaddedEngine(PROBE_TOKENS)
         parameter = next(model.parameters())
         self._is_half = parameter.dtype in (torch.bfloat16, torch.float16)
+        with autocast():
+            self._casts = torch.is_autocast_enabled(parameter.device.type)
 
     def fault(self, rows: Sequence[TokenRow]) -> str:
         """The first of the questions that is answered with no."""
         config: Any = causal_lm(self._model).config.get_text_config()
-        short = short_rows(int(config.vocab_size))
+        vocabulary = int(config.vocab_size)
+        short = short_rows(vocabulary)
         found, alone = self._packed(short), self._alone(short)
+        window = self._window_of_a_mask(short)
+        if window:
+            return f"its window of {window} tokens is in its mask alone"
         gap = _widest(found, alone)
         rounding = min(_widest(self._padded(short), alone), MOST_ROUNDING)
         # Written so that NaN is a fault as well.
@@ -150,12 +157,27 @@ class _Probe:
         changed = [*short[:-1], _changed(short[-1], response=False)]
         if torch.equal(self._packed(changed)[-last:], found[-last:]):
             return "a response does not see its prompt"
-        for row in _longest(rows):
-            gap = _widest(self._packed([row]), self._padded([row]))
+        for row in _longest(rows, min(LONGEST_ROW, MOST_LOGITS // vocabulary)):
+            gap = _widest(self._packed([row]), self._alone([row]))
             if not gap <= self._tolerance([row], LONG_TOLERANCE):
                 length = len(row.prompt) + max(map(len, row.responses))
                 return f"log-probs of a row of {length} tokens differ by {gap:.1g} nats"
         return ""
+
+    def _window_of_a_mask(self, rows: Sequence[TokenRow]) -> int:
+        """The window that a model keeps without telling its attention function of it; 0: none."""
+        config: Any = causal_lm(self._model).config.get_text_config()
+        window = getattr(config, "sliding_window", None) or 0
+        kinds = getattr(config, "layer_types", None)
+        if not window or (kinds and "sliding_attention" not in kinds):
+            return 0
+        told: set[int | None] = set()
+        token = WINDOWS.set(told)
+        try:
+            self._packed(rows)
+        finally:
+            WINDOWS.reset(token)
+        return 0 if told - {None} else window
 
     def _packed(self, rows: Sequence[TokenRow]) -> Tensor:
         with self._autocast():
@@ -173,11 +195,15 @@ class _Probe:
     def _tolerance(self, rows: Sequence[TokenRow], exact: float) -> float:
         if self._is_half:
             return HALF_TOLERANCE
-        if self._autocast is nullcontext:
+        if not self._casts:
             return exact
         # What the cast itself costs on these rows, and as much again for another order of sums.
-        full = self._plain.logps(self._model, rows, LOGPS_ONLY).logps
-        return exact + 4 * _widest(self._padded(rows), full)
+        cast = self._alone(rows)
+        self._autocast, before = nullcontext, self._autocast
+        try:
+            return exact + 4 * _widest(cast, self._alone(rows))
+        finally:
+            self._autocast = before
 
 
 def _has_experts(model: nn.Module) -> bool:
@@ -214,13 +240,18 @@ def _changed(row: ProbeRow, *, response: bool) -> ProbeRow:
     return replace(row, responses=(first, *others))
 
 
-def _longest(rows: Sequence[TokenRow]) -> list[TokenRow]:
-    """The longest row, unless one pass over it would take longer than it is worth."""
+def _longest(rows: Sequence[TokenRow], most: int) -> list[ProbeRow]:
+    """The longest row; where too long, its prompt's end and the beginnings of its responses."""
 
     def width(row: TokenRow) -> int:
         return len(row.prompt) + max(map(len, row.responses))
 
-    return sorted((row for row in rows if width(row) <= LONGEST_ROW), key=width)[-1:]
+    if not rows:
+        return []
+    row = max(rows, key=width)
+    responses = tuple(response[: most // 2] for response in row.responses)
+    room = most - max(map(len, responses))
+    return [ProbeRow(row.prompt[-room:], responses)]
 
 
 def attention_name(layer: nn.Module) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from truing.config import RunConfig, build_config, read_config
 from truing.core.progress import SILENT
-from truing.data import Example
+from truing.data import Example, widest
 from truing.engine import Engine, choose_engine
 from truing.engine.models import Numerics, choose_numerics
 from truing.errors import ResumeError
@@ -110,7 +110,7 @@ class OpenRun:
         """An engine that is exact on this model."""
         budget = self.config.tokens_per_device
         return choose_engine(
-            self.config.engine, model, budget, examples[:8], self.in_numbers
+            self.config.engine, model, budget, widest(examples), self.in_numbers
         ).engine
 
 

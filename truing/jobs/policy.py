@@ -11,6 +11,7 @@ from truing.engine import ranks
 from truing.engine.adapters import is_adapter, load_merged
 from truing.engine.gguf_files import is_gguf
 from truing.engine.models import Numerics, grow_embedding, load_config, load_model
+from truing.engine.noise import refuse_noise, said_before
 
 
 def autocast(numerics: Numerics) -> AbstractContextManager[Any]:
@@ -24,7 +25,7 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
     """A model as it is before the first step, with room for the tokenizer's tokens.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: it cannot be loaded, or draws noise other than dropout.
     """
     model: Any = load_merged(path, numerics.weights)
     grow_embedding(model, num_tokens, config.seed)
@@ -32,7 +33,9 @@ def load_start(path: str, config: RunConfig, num_tokens: int, numerics: Numerics
     if Path(path).exists():
         # An adapter names its base; a relative path would be lost with the working folder.
         model.name_or_path = str(Path(path).resolve())
-    return model.to(numerics.device)
+    model = model.to(numerics.device)
+    refuse_noise(model)
+    return model
 
 
 def is_other_than_on_disk(model: Any, path: str) -> bool:
@@ -49,7 +52,8 @@ def is_other_than_on_disk(model: Any, path: str) -> bool:
 def keep_base(model: Any, run: Path) -> None:
     """Save the base of an adapter beside it, and let the adapter name that one."""
     base = run / "base"
-    ranks.only_first(lambda: model.save_pretrained(base))
+    with said_before(model):
+        ranks.only_first(lambda: model.save_pretrained(base))
     model.name_or_path = str(base.resolve())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from truing.config import RunConfig, build_config, read_config
 from truing.core.progress import SILENT, Progress
+from truing.data import widest
 from truing.engine import choose_engine
 from truing.engine.models import choose_numerics
 from truing.errors import ConfigError, StoreError
@@ -155,8 +156,8 @@ def _read(
         # Without its adapters: they are off when it is read.
         model = load_start(config.model, config, len(material.reader.tokenizer), numerics)
         model.eval()
-        budget, few = config.tokens_per_device, material.examples[:8]
-        kind = choose_engine(config.engine, model, budget, few, lambda: autocast(numerics)).name
+        budget, longest = config.tokens_per_device, widest(material.examples)
+        kind = choose_engine(config.engine, model, budget, longest, lambda: autocast(numerics)).name
         references.read_start(model, kind)
     if not (references.filled or references.compared):
         raise ConfigError(

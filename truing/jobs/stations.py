@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 
 from truing.config import RunConfig
 from truing.core.progress import SILENT, Progress
-from truing.data import Example
+from truing.data import Example, widest
 from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine, ranks
 from truing.engine.logps import LiveReference
 from truing.engine.models import Numerics
@@ -136,7 +136,7 @@ class Stations:
             at.config.engine,
             model,
             at.config.tokens_per_device,
-            at.material.examples[:8],
+            widest(at.material.examples),
             lambda: autocast(at.numerics),
         )
         notes = (*at.material.summary.notes, choice.note)

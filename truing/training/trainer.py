@@ -15,6 +15,7 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 from truing.core import State
 from truing.core.progress import SILENT
 from truing.engine import ranks
+from truing.engine.noise import said_before
 from truing.errors import ConfigError, StoppedError
 from truing.references.distance import far_references
 from truing.references.moving import MovingReference
