@@ -61,9 +61,11 @@ def _ends(lengths: list[int]) -> Tensor:
 
 
 def can_attend(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel takes these: half precision on a CUDA device of a recent torch."""
+    """Whether the kernel takes these: half precision on a CUDA device since Ampere, recent torch."""
     return (
         query.device.type == "cuda"
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+        and query.shape[-1] % 8 == 0
         and query.dtype in (torch.float16, torch.bfloat16)
         and query.shape[-1] == value.shape[-1]
         and query.shape[-1] <= 256
