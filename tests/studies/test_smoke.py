@@ -2,12 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from truing.errors import ConfigError
 from truing.studies.kept import keep, verify
-from truing.studies.runner import Request, run_study
+from truing.studies.runner import Request, plan_cells, run_study
 from truing.studies.shelf import shelf
 
 
@@ -103,3 +104,20 @@ def test_results_of_settings_that_are_no_longer_declared_are_told(smoked, tmp_pa
 def test_an_empty_folder_has_nothing_to_verify(tmp_path):
     with pytest.raises(ConfigError, match="no kept results"):
         verify(tmp_path)
+
+
+def test_a_run_that_falls_apart_is_a_finding_and_a_half_made_one_is_made_anew(tmp_path):
+    study = shelf()["minor_dpo"]
+    plan = study.plans["smoke"]
+    mad = replace(plan, settings=(replace(plan.settings[0], rate=1e30), plan.settings[2]))
+    request = Request(replace(study, plans={"smoke": mad}), "smoke", tmp_path, jobs=1)
+    [_, other] = plan_cells(request)[0]
+    # A kill before the run wrote down what it is.
+    (tmp_path / "work" / other.job.key / "run").mkdir(parents=True)
+    (tmp_path / "work" / other.job.key / "run" / ".run.yaml.writing").write_text("half")
+    result = run_study(request)
+    [bad, good] = result.table.rows
+    assert "nan" in bad.fault or "finite" in bad.fault or "inf" in bad.fault
+    assert not bad.numbers
+    assert good.numbers["kl"] >= 0
+    assert "1 runs stopped themselves" in result.page.read_text()

@@ -98,7 +98,8 @@ def ask_start(job: CellJob) -> None:
 def run_cell(job: CellJob) -> str:
     """Train and measure; the cell's key. What is finished already is not touched.
 
-    A run that stops itself (its loss is not finite, say) is a cell with its fault.
+    A run that stops itself because its loss or gradient is not finite, or because its rounds find
+    no pair, is a cell with its fault.
 
     Raises:
         KeyboardInterrupt: interrupted; the run's state is saved, and the same call goes on.
@@ -126,6 +127,8 @@ def _made(job: CellJob) -> dict[str, Any]:
     try:
         trained = _evaluated(run) if (run / folder.FINISHED).exists() else _trained(job, run)
     except StoppedError as error:
+        if not _is_a_finding(error):
+            raise
         return {"fault": error.what, "numbers": spent.numbers(_Spent())}
     done = _Spent()
     found = job.measuring.policy(str(run))
@@ -136,6 +139,13 @@ def _made(job: CellJob) -> dict[str, Any]:
     if job.content["by_round"]:
         found["numbers"] |= _earlier_rounds(job, run)
     return _finished(found, trained, _curves(run), spent.numbers(done))
+
+
+def _is_a_finding(error: StoppedError) -> bool:
+    """Whether a run stopped for what it was asked to learn, and not for want of memory or disk."""
+    return error.what.startswith(("the loss is", "the gradient's norm")) or (
+        "no pair was selected" in error.what
+    )
 
 
 class _Spent:
@@ -176,6 +186,8 @@ def _trained(job: CellJob, run: Path) -> Mapping[str, Any]:
     if (run / folder.CONFIG).is_file():
         result = resume(run, progress=SILENT)
     else:
+        # A kill may have come before the run knew its own settings.
+        shutil.rmtree(run, ignore_errors=True)
         result = train(**_keys(job), output=str(run), progress=SILENT)
     if not result.finished:
         raise KeyboardInterrupt
