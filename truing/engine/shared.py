@@ -4,19 +4,21 @@ M response tokens, L prompt tokens, U distinct predicted tokens, T tokens of the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from truing.engine.forward import Packed, head_of, install
-from truing.engine.fused import KEEP_BYTES, TILE_ELEMENTS, HeadJob
+from truing.engine.fused import KEEP_BYTES, TILE_ELEMENTS, Head, HeadJob
 from truing.engine.layout import PackedRows, copy_prompts, share_prefixes
 from truing.engine.logps import TokenLogps, TokenRow, Wanted, response_index
 from truing.engine.pack import plan_passes, shared_bundles, single_bundles
+from truing.errors import ModelError
 
 # Prompts share their first parts in whole blocks: a shared run of a few tokens saves less than the
 # bookkeeping of one more segment costs.
@@ -164,13 +166,40 @@ def _with_reference(
     tokens: np.ndarray,
     device: torch.device,
 ) -> HeadJob:
-    """The job with the reference's hidden states, where a statistic reads them."""
+    """The job with the reference's hidden states, where a statistic reads them.
+
+    Raises:
+        ModelError: the reference's head is no matrix product.
+    """
     if wanted.live_reference is None:
         return job
     with torch.no_grad(), wanted.live_reference() as reference:
         base = install(reference)
         request = Packed(packed.tree, *_predicted(packed, tokens, device), None)
         hidden = reference(**inputs, packed=request)["hidden"]
-        head, module = head_of(base)
-        del module
-        return HeadJob(job.statistics, (hidden, head), job.tile_elements, job.keep_bytes)
+        return replace(job, reference=(hidden, _as_it_is_now(*head_of(base), hidden)))
+
+
+def _as_it_is_now(head: Head, module: nn.Module | None, hidden: Tensor) -> Head:
+    """A head as numbers that stay when its block is closed, an adapter on it among them.
+
+    Outside the block the adapters are on again, or the policy's weights back in their place: a
+    parameter would then be another one.
+
+    Raises:
+        ModelError: it is more than one matrix product with a bias.
+    """
+    if module is None:
+        weight, bias = head.weight.detach(), head.bias
+        return replace(head, weight=weight, bias=None if bias is None else bias.detach())
+    bias = module(torch.zeros_like(hidden[:1]))
+    weight = module(torch.eye(hidden.shape[1]).to(hidden)).sub_(bias).t()
+    found = linear(hidden[:8].to(weight.dtype), weight, bias[0])
+    gap = float((found - module(hidden[:8])).abs().max())
+    if gap > torch.finfo(weight.dtype).eps ** 0.5 * (1 + float(found.abs().max())):
+        raise ModelError(
+            "the reference's head is no matrix product, which the divergence from it reads",
+            where=type(module).__name__,
+            fix="use engine=padded",
+        )
+    return replace(head, weight=weight, bias=bias[0])
