@@ -1,6 +1,7 @@
 """How long it takes to read, render and tokenise many pairs.
 
     python benchmarks/data.py --json data.json
+    python benchmarks/data.py --many 1000000 --json many.json     # see many.py
 
 The texts are real: pieces of UltraFeedback's responses, 500 tokens a prompt with its response, 150
 of them the prompt's; each pair is tokenised with both responses. Nothing is taken from a cache: the
@@ -27,8 +28,19 @@ def main() -> None:
     arguments.add_argument("--tokens", type=int, default=500, help="of a prompt with a response")
     arguments.add_argument("--prompt", type=int, default=150, help="tokens of it in the prompt")
     arguments.add_argument("--tokenizer", default="smollm2-chatml")
+    arguments.add_argument(
+        "--many",
+        type=int,
+        metavar="N",
+        help="what N short pairs take: memory, time to the first step",
+    )
     arguments.add_argument("--json", type=Path)
     given = arguments.parse_args()
+    if given.many is not None:
+        from many import many
+
+        _tell({**many(given.many), "machine": _machine()}, given.json)
+        return
 
     from transformers import AutoTokenizer
 
@@ -60,12 +72,20 @@ def main() -> None:
         "tokens in all": summary.prompt_tokens + summary.response_tokens,
         "seconds": seconds,
         "pairs per second": round(summary.pairs / seconds["first time"]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "machine": _machine(),
     }
+    _tell(result, given.json)
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def _tell(result: dict[str, Any], path: Path | None) -> None:
     text = json.dumps(result, indent=2)
     print(text)
-    if given.json is not None:
-        given.json.write_text(text + "\n", encoding="utf-8")
+    if path is not None:
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def _inspected(path: Path, tokenizer: Path) -> float:

@@ -40,7 +40,7 @@ class Listener(Silent):
 
 def test_a_sweep_over_the_strength_computes_its_reference_once(keys, tmp_path):
     said = Listener()
-    for number, beta in enumerate((0.01, 0.1, 1.0)):
+    for number, beta in enumerate((0.01, 1.0)):
         train(
             **{**keys, "output": tmp_path / str(number)},
             objective=f"dpo(beta={beta})",
@@ -49,7 +49,7 @@ def test_a_sweep_over_the_strength_computes_its_reference_once(keys, tmp_path):
     about = [note for note in said.notes if note.startswith("reference:")]
     assert "32 of 32 responses to compute" in about[0]
     assert "32 responses computed" in about[1]
-    assert ["32 responses were stored already" in note for note in about[2:]] == [True, True]
+    assert ["32 responses were stored already" in note for note in about[2:]] == [True]
 
 
 def test_values_from_the_store_train_to_the_same_bits(keys, tmp_path):
