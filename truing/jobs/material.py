@@ -14,7 +14,7 @@ from truing.core.progress import Progress
 from truing.data import DataSummary, Example, Prepared, Source, prepare
 from truing.data.beside import mismatched_responses, prepare_auxiliary
 from truing.data.table import ExampleTable
-from truing.engine import ENGINES
+from truing.engine import ENGINES, Engine
 from truing.engine.adapters import base_of
 from truing.engine.frozen import refuse_unloadable
 from truing.engine.gguf_files import is_gguf
@@ -89,6 +89,20 @@ class RunMaterial:
     held: Sequence[Example]
     held_summary: DataSummary | None
 
+    def refuse_unfit(self, engine: Engine) -> None:
+        """A row that no forward pass of this engine holds: of the run, a source, or held out.
+
+        Raises:
+            FitError: names the first.
+        """
+        budget = self.reader.config.tokens_per_device
+        for rows in (self.examples, *self.auxiliary.values(), self.held):
+            suspects: Iterable[Example] = rows
+            if isinstance(rows, ExampleTable):
+                suspects = (rows[int(index)] for index in rows.over(budget))
+            for row in suspects:
+                engine.plan([row])
+
     def summary_json(self) -> dict[str, Any]:
         """What was read, left out and cut, for data.json."""
         held = None if self.held_summary is None else self.held_summary.to_json()
@@ -150,9 +164,7 @@ def gather(
     examples = prepared.examples
     if objective.needs.mismatched_responses:
         examples = _with_partners(examples, config.seed, reader.max_length)
-    for rows in (examples, *(source.examples for source in auxiliary.values())):
-        _refuse_unfit(rows, config)
-    return RunMaterial(
+    material = RunMaterial(
         objective,
         reference,
         reader,
@@ -162,22 +174,9 @@ def gather(
         () if held is None else held.examples[: config.evaluation.rows],
         None if held is None else held.summary,
     )
-
-
-def _refuse_unfit(rows: Sequence[Example], config: RunConfig) -> None:
-    """A row that no forward pass holds; all others are packed step by step.
-
-    Raises:
-        FitError: names the first.
-    """
-    budget = config.tokens_per_device
-    engine = ENGINES[config.engine](budget)
-    if isinstance(rows, ExampleTable):
-        suspects: Iterable[Example] = (rows[int(index)] for index in rows.over(budget))
-    else:
-        suspects = rows
-    for row in suspects:
-        engine.plan([row])
+    # What `auto` turns out to be is known with the model, and asked again then.
+    material.refuse_unfit(ENGINES[config.engine](config.tokens_per_device))
+    return material
 
 
 def sources_of(config: RunConfig) -> str | list[Source]:

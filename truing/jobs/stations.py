@@ -16,7 +16,7 @@ from truing.data import Example, widest
 from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine, ranks
 from truing.engine.logps import LiveReference
 from truing.engine.models import Numerics
-from truing.errors import ConfigError
+from truing.errors import ConfigError, FitError
 from truing.evaluation.pairs import evaluate_pairs
 from truing.jobs.drift import kl_numbers
 from truing.jobs.material import RunMaterial
@@ -59,6 +59,11 @@ class Station:
     def num_tokens(self) -> int:
         """Tokens that the tokenizer can give."""
         return len(self.material.reader.tokenizer)
+
+    @property
+    def room(self) -> int:
+        """Tokens of a prompt and what is said to it: that the model reads, and a pass holds."""
+        return min(self.material.reader.max_length, self.config.tokens_per_device)
 
 
 def make_policy(at: Station) -> Any:
@@ -125,6 +130,7 @@ class Stations:
         Raises:
             ConfigError: the `trainer` block names a field that there is not.
             ModelError: the policy cannot be loaded, or the engine asked for is not exact on it.
+            FitError: a row is over the budget with the engine that the policy gets.
         """
         arguments = _arguments(at)
         references = RunReferences(at.config, at.material, at.numerics, at.progress)
@@ -139,6 +145,11 @@ class Stations:
             widest(at.material.examples),
             lambda: autocast(at.numerics),
         )
+        try:
+            at.material.refuse_unfit(choice.engine)
+        except FitError as error:
+            what = f"{error.what} ({choice.note})"
+            raise FitError(what, where=error.where, fix=error.fix) from error
         notes = (*at.material.summary.notes, choice.note)
         return cls(at, arguments, model, choice.engine, choice.name, references, notes)
 
@@ -223,7 +234,7 @@ class Stations:
     @property
     def sample_rows(self) -> Sequence[Example]:
         """Held-out rows whose prompts are asked: the first of each prompt that leaves room."""
-        room = self.at.material.reader.max_length // 2
+        room = self.at.room // 2
         by_prompt = {
             row.prompt.tobytes(): row
             for row in reversed(self.at.material.held)
@@ -243,7 +254,7 @@ class Stations:
             policy,
             self.at.material.reader.tokenizer,
             rows,
-            room=self.at.material.reader.max_length,
+            room=self.at.room,
             seed=self.at.config.seed,
             progress=progress,
             description=description,
