@@ -94,7 +94,7 @@ def test_every_plot_is_drawn_as_wide_as_its_place(page):
             p.querySelector(".main-svg").getBoundingClientRect().width,
             p.querySelectorAll(".trace, .point").length])"""
     )
-    assert len(plots) == 13
+    assert len(plots) == 14
     for place, drawn, traces in plots:
         assert drawn == pytest.approx(place, abs=1)
         assert traces > 0
@@ -109,8 +109,11 @@ def test_plots_and_page_follow_a_change_of_scheme(desk):
         document.querySelector("#plot-rewards .js-line").style.stroke]"""
     light = desk.run(look)
     desk.scheme("dark")
-    desk.run("new Promise((done) => setTimeout(done, 50))")
-    desk.settle()
+    stroke = 'document.querySelector("#plot-rewards .js-line").style.stroke'
+    desk.run(
+        f"new Promise((done) => {{ const look = () => {stroke} !== {light[1]!r} ? done() "
+        ": setTimeout(look, 20); setTimeout(done, 10000); look(); })"
+    )
     dark = desk.run(look)
     desk.scheme("light")
     assert light[0] != dark[0]
@@ -142,7 +145,7 @@ def test_headings_go_down_one_step_at_a_time_from_a_single_first(desk):
 def test_each_plot_has_a_name_and_its_numbers_in_words_for_those_who_do_not_see_it(desk):
     tree = desk.call("Accessibility.getFullAXTree")["nodes"]
     pictures = [n["name"]["value"] for n in tree if n.get("role", {}).get("value") == "image"]
-    assert len(pictures) == 13
+    assert len(pictures) == 14
     assert any("Does the loss fall?" in name and "at step 180" in name for name in pictures)
 
 
