@@ -370,13 +370,13 @@ def _fault(fault: Any) -> tuple[str, str]:
         return message, f"give {message.removesuffix(' is missing')}"
     if not key or (key in _BLOCKS and fault["type"] == "value_error"):
         return message, "take that key out of the configuration, or give what it needs"
-    given = fault.get("input")
-    return (
-        f"`{key}`: {message[0].lower()}{message[1:]} (got {given!r})",
-        f"set `{key}` to a value of that kind",
-    )
+    given, limits = fault.get("input"), fault.get("ctx", {})
+    bounds = (words.format(limits[kind]) for kind, words in _BOUNDS.items() if kind in limits)
+    what = f"`{key}`: {message[0].lower()}{message[1:]} (got {given!r})"
+    return what, f"set `{key}` to {next(bounds, 'a value of that kind')}"
 
 
+_BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
 _BLOCKS: dict[str, type[Settings]] = {
     "lora": Lora,
     "evaluation": Evaluation,

@@ -35,6 +35,12 @@ def test_a_missing_key_is_named():
         build_config({"data": "d", "output": "o"})
 
 
+def test_a_number_out_of_range_is_told_the_least_one():
+    assert "fix: set `tokens_per_device` to 16 or more" in fault(tokens_per_device=10)
+    assert "fix: set `learning_rate` to more than 0" in fault(learning_rate=-1.0)
+    assert "fix: set `engine` to a value of that kind" in fault(engine="fast")
+
+
 @pytest.mark.parametrize(
     ("key", "own"),
     [("learning_rate", "learning_rate"), ("num_train_epochs", "epochs"), ("bf16", "dtype")],
