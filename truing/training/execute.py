@@ -159,10 +159,10 @@ class StepRunner:
         device = next(model.parameters()).device
         step = whole(all_views(views, context, inputs.state, device))
         found = gradients(self.objective, step)
-        own = _Tally()
-        own.add(found.terms, step, inputs.rows.examples)
+        own, ordered = _Tally(), in_order(parts)
+        own.add(found.terms, step, [row for one in ordered for row in one.rows.examples])
         own.stop_unless_finite()
-        at = places(in_order(parts))
+        at = places(ordered)
         for piece in mine:
             with sync(piece.is_last):
                 if not len(piece.rows):
@@ -274,7 +274,7 @@ class _Tally:
         self.sums += PairSums.of(view, terms.rewards)
         self.widest = max(self.widest, _mean_log_ratio(view))
         if not math.isfinite(self.loss) and not self.faults:
-            self.faults.append(_not_finite(self.loss, rows))
+            self.faults.append(_not_finite(self.loss, view, rows))
 
     def _add_metrics(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
@@ -297,15 +297,31 @@ class _Tally:
             raise self.faults[0]
 
 
-def _not_finite(loss: float, rows: Sequence[PreferenceRow]) -> StoppedError:
-    places = [str(getattr(row, "where", row.row_id)) for row in rows]
+def _not_finite(loss: float, view: View, rows: Sequence[PreferenceRow]) -> StoppedError:
+    """Names the rows whose own numbers are none, and whose numbers these are."""
+    read = {"the policy's log-probs": view.policy, **view.statistics}
+    for several in (view.references, view.reference_sums):
+        for number, values in enumerate(() if several is None else several):
+            read[f"the log-probs of reference {number + 1}"] = values
+    found = {name: _rows_without_number(view, values) for name, values in read.items()}
+    guilty = sorted(set().union(*found.values()))
+    whose = " and ".join(name for name, indices in found.items() if indices)
+    named = [rows[index] for index in guilty] or rows
+    places = [str(getattr(row, "where", row.row_id)) for row in named]
     shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
+    why = f"{whose} are not finite" if guilty else "all log-probs are finite"
     return StoppedError(
-        f"the loss is {loss} on rows {shown} "
-        f"(row ids {', '.join(str(row.row_id) for row in rows[:8])})",
+        f"the loss is {loss}, and {why}, on rows {shown} "
+        f"(row ids {', '.join(str(row.row_id) for row in named[:8])})",
         where="training",
         fix="lower learning_rate, look at these rows, or use dtype=float32",
     )
+
+
+def _rows_without_number(view: View, values: torch.Tensor) -> set[int]:
+    """Rows of the view in which one of these numbers, of tokens (M,) or sums (N,), is none."""
+    row = view.group[view.response] if len(values) == len(view.response) else view.group
+    return set(row[~torch.isfinite(values.detach())].tolist())
 
 
 def _slopes_of(piece: Part, at: Place, slopes: View) -> View:
