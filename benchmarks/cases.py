@@ -11,6 +11,7 @@ from typing import Any
 from peers import BENCH, MODELS, PREFERENCES, bench_common
 
 HERE = Path(__file__).resolve().parent
+WEIGHTS = HERE.parent / "models"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ def _on_device(name: str) -> Tool:
     return Tool(name, (str(HERE / "device_peers.py"), "--tool", name))
 
 
+def _with_weights(tool: Tool) -> Tool:
+    """A peer that starts from the weights of a folder; Truing does so by itself."""
+    program = Path(tool.command[0])
+    if program.parent != BENCH:
+        return tool
+    own = str(HERE / "peers_with_weights.py")
+    return Tool(tool.name, (own, program.name, *tool.command[1:]))
+
+
 # Truing and the plain baseline stand between the slow ones, so that a slow minute hits both sides.
 ROUND = (TRUING, PADDED, TRL_CACHED, GEMM_BOUND, TRUING_PACKED, TRL_EACH_STEP, TRUING_PADDED)
 QUICK_ROUND = (
@@ -64,7 +74,8 @@ class Case:
 
     Args:
         data: a file below the preference sets.
-        model: a configuration of the peers, or of `models` beside this file.
+        model: a configuration of the peers, or of `models` beside this file; or a folder of
+            weights in the repository's `models`.
         batch: rows of one optimizer step.
         pairs: rows in all.
         skip_steps: first steps that are not timed.
@@ -88,9 +99,15 @@ class Case:
 
     @property
     def model_path(self) -> Path:
-        """The configuration's file."""
-        own = HERE / "models" / f"{self.model}.json"
-        return own if own.is_file() else MODELS / f"{self.model}.json"
+        """The configuration's file, or the folder with weights."""
+        name = f"{self.model}.json"
+        paths = (HERE / "models" / name, MODELS / name)
+        return next((path for path in paths if path.is_file()), WEIGHTS / self.model)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the model can be built: a configuration always, weights where they were put."""
+        return self.model_path.is_file() or (self.model_path / "config.json").is_file()
 
 
 HH, ULTRAFEEDBACK = "hh-harmless/train.jsonl", "ultrafeedback-sample/train.jsonl"
@@ -98,6 +115,14 @@ CASES: Mapping[str, Case] = MappingProxyType(
     {
         "hh-15m": Case(HH),
         "hh-135m": Case(HH, model="smol-135m", batch=4, pairs=20),
+        # The same shape with the weights it learned, and its own tokenizer.
+        "hh-smollm2": Case(
+            HH,
+            model="SmolLM2-135M-Instruct",
+            batch=4,
+            pairs=20,
+            tools=tuple(map(_with_weights, ROUND)),
+        ),
         "hh-15m-lora": Case(HH, lora=8),
         "ultrafeedback-15m": Case(ULTRAFEEDBACK, pairs=40),
         # Four responses a prompt, all six pairs of them: each response is computed once.
@@ -139,10 +164,11 @@ GPU_CASES: Mapping[str, Case] = MappingProxyType(
 
 
 def usable_rows(case: Case, tokenizer: Any, max_length: int, folder: Path) -> Path:
-    """The case's rows that every tool can use, as one file: a prompt with room for a response.
+    """The case's rows that every tool can use, as one file.
 
-    A prompt that fills the whole length would leave no token to learn; two equal responses carry
-    no signal. The peers would train on both, Truing leaves them out.
+    Left out: empty or equal responses, equal scores (no signal; the peers would train on them,
+    Truing leaves them out), and a prompt of more than half the length. The peers cut a row at the
+    length from its start: such a prompt would leave a response little room, or none.
     """
     source = PREFERENCES / case.data
     rows = _lines(source) if "kwise" in source.name else bench_common.read_rows(str(source))

@@ -8,7 +8,6 @@ The peers' own programs (TRUING_SHARED/bench) run on the CPU only. These take th
 """
 
 import copy
-import json
 import os
 import sys
 import tempfile
@@ -16,13 +15,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 from peers import bench_common as common
+from peers import build_model, vocabulary_of
 
 BEST: Mapping[str, Any] = {"precompute_ref_log_probs": True, "gradient_checkpointing": False}
 
@@ -70,7 +69,7 @@ def trl(args: Any, settings: Mapping[str, Any]) -> tuple[list[float], dict[str, 
             return SequentialSampler(self.train_dataset if dataset is None else dataset)
 
     # Weights stay in float32 and products are cast, as Truing does it: see --dtype.
-    model = common.build_model(args.model, args.seed, "float32")
+    model = build_model(args.model, args.seed, "float32")
     tokenizer = common.load_tokenizer(args.tokenizer, args.data, model.config.vocab_size)
     trainer = Ordered(
         model=model,
@@ -103,9 +102,9 @@ def trl(args: Any, settings: Mapping[str, Any]) -> tuple[list[float], dict[str, 
     return seconds, {"loss_first": losses[0], "loss_last": losses[-1]}
 
 
-def bound(args: Any, _: Mapping[str, Any]) -> tuple[list[float], dict[str, Any]]:
+def bound(args: Any, _settings: Mapping[str, Any]) -> tuple[list[float], dict[str, Any]]:
     """Seconds of each step's products: forward, input gradient and weight gradient."""
-    model = common.build_model(args.model, args.seed)
+    model = build_model(args.model, args.seed)
     head = model.get_output_embeddings()
     layers = [one for one in model.modules() if isinstance(one, torch.nn.Linear)]
     body = [tuple(one.weight.shape) for one in layers if one is not head]
@@ -149,7 +148,7 @@ TOOLS: Mapping[str, tuple[Program, Mapping[str, Any]]] = {
 
 
 def main() -> None:
-    parser = common.arguments(__doc__.splitlines()[0])
+    parser = common.arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--tool", choices=tuple(TOOLS), required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -158,7 +157,7 @@ def main() -> None:
         seconds, more = program(args, settings)
     if torch.cuda.is_available():
         more["peak_gpu_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
-    vocabulary = json.loads(Path(args.model).read_text())["vocab_size"]
+    vocabulary = vocabulary_of(args.model)
     tokenizer = common.load_tokenizer(args.tokenizer, args.data, vocabulary)
     pairs = common.load_pairs(args.data, args.pairs, args.seed)
     lengths = common.token_lengths(pairs, tokenizer, args.max_length)
