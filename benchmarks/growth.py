@@ -22,11 +22,14 @@ import torch
 from rich.progress import track
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from truing.engine import ENGINES
+from truing.engine import ENGINES as BY_NAME
 from truing.engine.forward import install
 from truing.engine.logps import Wanted
 
-ROWS = 4
+ROWS = 2
+# `auto` is one of these three.
+ENGINES = {name: BY_NAME[name] for name in ("shared", "packed", "padded")}
+LOOKS = {"shared": ("#00735a", "o-"), "packed": ("#0066a6", "s--"), "padded": ("#b84a00", "^:")}
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def _along(name: str, values: tuple[int, ...]) -> dict[int, Point]:
     return {value: replace(Point(), **{name: value}) for value in values}
 
 
-SIZES = ((128, 4), (256, 8), (384, 12), (576, 18))
+SIZES = ((128, 4), (256, 8), (384, 12), (512, 16))
 AXES = (
     Axis("prompt", "tokens of the prompt", _along("prompt", (32, 128, 512, 1536))),
     Axis("responses", "responses to a prompt (K)", _along("responses", (1, 2, 4, 8))),
@@ -131,27 +134,38 @@ def draw(axis: Axis, found: list[dict[str, Any]], folder: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = axis.name
+    mpl.rcParams.update({"svg.hashsalt": axis.name, "svg.fonttype": "none", "font.size": 12})
     from matplotlib import pyplot
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure, plot = pyplot.subplots(figsize=(6.4, 3.8), layout="constrained")
-    looks = {"shared": ("#00735a", "o-"), "packed": ("#0066a6", "s--"), "padded": ("#b84a00", "^:")}
-    for name, (colour, mark) in looks.items():
-        seconds = [one["seconds_a_row"][name] for one in found]
-        plot.plot([one[axis.name] for one in found], seconds, mark, color=colour, label=name)
-    plot.set(xscale="log", yscale="log", xlabel=axis.title, ylabel="seconds a row")
-    plot.set_xticks([one[axis.name] for one in found], minor=False)
-    plot.set_xticklabels([f"{one[axis.name]:,}" for one in found])
-    plot.minorticks_off()
-    plot.grid(alpha=0.25)
+    figure, plot = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    values = [one[axis.name] for one in found]
+    for name, (colour, mark) in LOOKS.items():
+        times = [1000 * one["seconds_a_row"][name] for one in found]
+        plot.plot(values, times, mark, color=colour, lw=2, ms=7, label=name)
+    plot.set(xscale="log", yscale="log", xlabel=axis.title, ylabel="milliseconds a row")
+    plot.set_title(f"Cost of a row over the {axis.title}", loc="left", fontsize=13)
+    plot.set_xticks(values, [in_short(value) for value in values])
+    plot.xaxis.set_minor_formatter(NullFormatter())
+    plot.tick_params(axis="x", which="minor", length=0)
+    # Less than a decade has at most one power of ten: that is no scale.
+    plot.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    plot.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    plot.yaxis.set_minor_formatter(NullFormatter())
+    plot.grid(alpha=0.3)
     plot.legend(frameon=False)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"growth-{axis.name}.svg", metadata={"Date": None})
     pyplot.close(figure)
 
 
+def in_short(value: int) -> str:
+    """Half a million and more in millions, what is less in full."""
+    return f"{value / 1e6:.1f} M" if value >= 5e5 else f"{value:,}"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="all figures")
