@@ -146,19 +146,28 @@ def mine(passes: Sequence[list[int]]) -> list[tuple[list[int], bool]]:
 
 
 def deal(
-    passes: Sequence[list[int]], rows: Sequence[TokenRow], size: int
+    passes: Sequence[list[int]], rows: Sequence[TokenRow], size: int, *, is_shared: bool
 ) -> list[list[tuple[int, list[int]]]]:
     """Forward passes dealt out to `size` processes: as many to each, with near-equal tokens.
 
     Passes are cut where their number is not a multiple of `size`; where there are fewer rows than
     that, some passes are empty. Every process comes to the same result.
 
+    Args:
+        passes: rows of each.
+        rows: of the step.
+        size: processes.
+        is_shared: a pass takes a prompt of several rows, or a response of several, once.
+
     Returns:
         For each process its passes: a number that orders all of them, and the rows.
     """
-    tokens = [len(row.prompt) + sum(map(len, row.responses)) for row in rows]
-    parts = _cut(passes, tokens, -(-len(passes) // size) * size)
-    cost = [sum(tokens[i] for i in part) for part in parts]
+
+    def growth(part: Sequence[int]) -> list[int]:
+        return _growth([rows[i] for i in part], is_shared=is_shared)
+
+    parts = _cut(passes, growth, -(-len(passes) // size) * size)
+    cost = [sum(growth(part)) for part in parts]
     dealt: list[list[tuple[int, list[int]]]] = [[] for _ in range(size)]
     load = [0] * size
     order = sorted(range(len(parts)), key=lambda number: -cost[number])
@@ -171,9 +180,27 @@ def deal(
     return dealt
 
 
-def _cut(passes: Sequence[list[int]], tokens: Sequence[int], count: int) -> list[list[int]]:
+def _growth(rows: Sequence[TokenRow], *, is_shared: bool) -> list[int]:
+    """By how many tokens each row makes a pass longer that holds the rows before it."""
+    if not is_shared:
+        return [len(row.prompt) * len(row.responses) + sum(map(len, row.responses)) for row in rows]
+    seen: set[tuple[bytes, ...]] = set()
+    grown: list[int] = []
+    for row in rows:
+        prompt = row.prompt.tobytes()
+        own: dict[tuple[bytes, ...], int] = {(prompt,): len(row.prompt)}
+        own |= {(prompt, one.tobytes()): len(one) for one in row.responses}
+        grown.append(sum(size for key, size in own.items() if key not in seen))
+        seen |= own.keys()
+    return grown
+
+
+def _cut(
+    passes: Sequence[list[int]], growth: Callable[[Sequence[int]], list[int]], count: int
+) -> list[list[int]]:
     """`count` parts of the passes, the largest cut first; empty ones where no row is left."""
-    cost = [sum(tokens[i] for i in rows) for rows in passes]
+    added = [growth(rows) for rows in passes]
+    cost = [sum(tokens) for tokens in added]
     pieces = [1] * len(passes)
     for _ in range(count - len(passes)):
         able = [n for n, rows in enumerate(passes) if pieces[n] < len(rows)]
@@ -181,14 +208,16 @@ def _cut(passes: Sequence[list[int]], tokens: Sequence[int], count: int) -> list
             break
         pieces[max(able, key=lambda n: (cost[n] / pieces[n], -n))] += 1
     parts = [
-        part for rows, few in zip(passes, pieces, strict=True) for part in _even(rows, tokens, few)
+        part
+        for rows, tokens, few in zip(passes, added, pieces, strict=True)
+        for part in _even(rows, tokens, few)
     ]
     return parts + [[] for _ in range(count - len(parts))]
 
 
 def _even(rows: list[int], tokens: Sequence[int], count: int) -> list[list[int]]:
     """The rows in `count` runs of near-equal tokens, none empty; neighbours stay together."""
-    ends = np.cumsum([tokens[i] for i in rows])
+    ends = np.cumsum(tokens)
     cuts = [0]
     for number in range(1, count):
         at = int(np.searchsorted(ends, ends[-1] * number / count, side="right"))

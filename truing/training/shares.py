@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from truing.core import BatchContext, State, View
-from truing.engine import Engine, ranks
+from truing.engine import Engine, SharedEngine, ranks
 from truing.references.join import Rows
 
 _SHARED = ("context", "state")
@@ -39,7 +39,12 @@ def parts_of(engine: Engine, rows: Rows, auxiliary: Mapping[str, Rows]) -> list[
 
     Every part takes its share of the sources, so that none is much larger than another.
     """
-    dealt = ranks.deal(engine.plan(rows.examples), rows.examples, ranks.world())
+    dealt = ranks.deal(
+        engine.plan(rows.examples),
+        rows.examples,
+        ranks.world(),
+        is_shared=isinstance(engine, SharedEngine),
+    )
     # Parts without rows have the last numbers, and no share of the sources.
     count = sum(bool(indices) for own in dealt for _, indices in own)
     shares = [
