@@ -51,8 +51,7 @@ def small_llama(**settings):
 def weighted_loss(found):
     """A scalar in which every number of the result has a weight of its own."""
     parts = [found.logps, *(found.statistics[name] for name in sorted(found.statistics))]
-    if found.prompt is not None:
-        parts.append(found.prompt)
+    parts += [part.flatten() for part in (found.prompt, found.prompt_end) if part is not None]
     return sum((part * torch.linspace(-1.0, 2.0, len(part)).to(part)).sum() for part in parts)
 
 

@@ -19,6 +19,8 @@ pytestmark = [
 ]
 
 EXACT = 1e-12
+FLOAT32 = 1e-5
+ZERO = 1e-6  # of a log-prob, whose own rounding is that of logits of some tens
 BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
 MODELS_ROWS = random_rows(3, [(12, (3, 11)), (11, (5, 2)), (3, (4, 9))], first=3)
 
@@ -166,7 +168,7 @@ def test_adapters_that_are_off_stay_off():
     with model.disable_adapter():
         off = SharedEngine(1000).logps(model, rows, LOGPS_ONLY).logps.detach()
     plain = PaddedEngine(1000).logps(small_llama(), rows, LOGPS_ONLY).logps.detach()
-    torch.testing.assert_close(off, plain, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(off, plain, atol=ZERO, rtol=FLOAT32)
     assert float((on - off).abs().max()) > 0.01
 
 
@@ -175,8 +177,8 @@ def test_every_kind_of_adapter_keeps_its_gradient(settings):
     model = adapted(**settings)
     expected, slopes = logps_and_gradients(PaddedEngine(1000), model, MODELS_ROWS, LOGPS_ONLY)
     found, found_slopes = logps_and_gradients(SharedEngine(1000), model, MODELS_ROWS, LOGPS_ONLY)
-    torch.testing.assert_close(found.logps, expected.logps, atol=5e-5, rtol=1e-5)
-    assert widest_share(found_slopes, slopes) < 1e-4
+    torch.testing.assert_close(found.logps, expected.logps, atol=ZERO, rtol=FLOAT32)
+    assert widest_share(found_slopes, slopes) < FLOAT32
 
 
 @pytest.mark.parametrize("name", [one.name for one in ARCHITECTURES if one.shares])
@@ -184,5 +186,12 @@ def test_every_family_keeps_its_gradient_in_float32(name):
     model = BY_NAME[name].build()
     expected, slopes = logps_and_gradients(PaddedEngine(1000), model, MODELS_ROWS, LOGPS_ONLY)
     found, found_slopes = logps_and_gradients(SharedEngine(1000), model, MODELS_ROWS, LOGPS_ONLY)
-    torch.testing.assert_close(found.logps, expected.logps, atol=5e-5, rtol=1e-5)
-    assert widest_share(found_slopes, slopes) < 2e-4
+    torch.testing.assert_close(found.logps, expected.logps, atol=ZERO, rtol=FLOAT32)
+    if name == "opt":
+        # What is added to all keys is added to all scores, and the softmax takes no notice: the
+        # gradient of this bias is 0, and all that is there is rounding.
+        largest = max(float(slope.abs().max()) for slope in slopes.values())
+        for bias in [key for key in slopes if key.endswith("k_proj.bias")]:
+            assert float(slopes.pop(bias).abs().max()) < FLOAT32 * largest
+            assert float(found_slopes.pop(bias).abs().max()) < FLOAT32 * largest
+    assert widest_share(found_slopes, slopes) < FLOAT32

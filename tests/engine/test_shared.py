@@ -18,7 +18,6 @@ from .rows import (
     random_rows,
     small_llama,
     tokens,
-    weighted_loss,
     widest_share,
 )
 
@@ -50,7 +49,7 @@ ROWS = {
         tokens([7, 8, 9], [9, 2], [4, 4, 4, 2]),
     ],
 }
-EVERYTHING = Wanted(prompt=True, statistics=frozenset({"log_sum_sq", "entropy"}))
+EVERYTHING = Wanted(prompt=True, statistics=frozenset({"log_sum_sq", "entropy"}), prompt_end=True)
 
 
 def assert_same_as_padded(engine, model, rows, wanted=LOGPS_ONLY, gradients=GRADIENTS):
@@ -66,6 +65,8 @@ def assert_same_as_padded(engine, model, rows, wanted=LOGPS_ONLY, gradients=GRAD
     if wanted.prompt:
         torch.testing.assert_close(found.prompt, expected.prompt, atol=LOGPS, rtol=0)
         assert torch.equal(found.prompt_group, expected.prompt_group)
+    if wanted.prompt_end:
+        torch.testing.assert_close(found.prompt_end, expected.prompt_end, atol=LOGPS, rtol=0)
     assert widest_share(found_slopes, slopes) < gradients
 
 
@@ -89,7 +90,7 @@ def test_float32_stays_within_its_rounding(engine):
     found, found_slopes = logps_and_gradients(ENGINES[engine], model, rows, LOGPS_ONLY)
     scale = float(expected.logps.detach().abs().max())
     assert float((found.logps - expected.logps).detach().abs().max()) < FLOAT32 * scale
-    assert widest_share(found_slopes, slopes) < 10 * FLOAT32
+    assert widest_share(found_slopes, slopes) < FLOAT32
 
 
 HEADS = {
@@ -251,27 +252,7 @@ def test_what_is_no_language_model_is_refused():
         ENGINES["shared"].logps(torch.nn.Linear(2, 2), ROWS["K=2"], LOGPS_ONLY)
 
 
-# ------------------------------------------------------------------ leaks
-@pytest.mark.parametrize("engine", ["shared", "packed"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_changed_token_changes_no_other_response_at_all(engine, dtype):
-    model = small_llama().to(dtype)
-    rows = random_rows(8, [(12, (9, 7, 5)), (12, (6, 8))], first=6)
-    before = ENGINES[engine].logps(model, rows, LOGPS_ONLY)
-    number = 0
-    for row in rows:
-        for response in row.responses:
-            for place in (0, len(response) - 1):
-                kept = response[place]
-                response[place] = (kept + 1) % 61
-                after = ENGINES[engine].logps(model, rows, LOGPS_ONLY)
-                response[place] = kept
-                others = before.response != number
-                assert torch.equal(after.logps[others], before.logps[others])
-                assert not torch.equal(after.logps[~others], before.logps[~others])
-            number += 1
-
-
+# ------------------------------------------------------------------ shared tokens
 def test_a_response_in_two_rows_is_computed_once():
     rows = ROWS["one prompt, one response in two rows"]
     packed = ENGINES["shared"].layout(rows)
@@ -354,12 +335,3 @@ def test_rows_may_be_of_any_integer_type(model):
     ]
     one, other = (ENGINES["shared"].logps(model, some, LOGPS_ONLY).logps for some in (rows, wide))
     assert torch.equal(one, other)
-
-
-def test_weighted_loss_sees_every_number(model):
-    found = ENGINES["shared"].logps(model, ROWS["K=2"], EVERYTHING)
-    count = 2 * 0 + 3 * len(found.logps) + len(found.prompt)
-    ones = torch.autograd.grad(
-        weighted_loss(found), [found.logps, found.prompt, *found.statistics.values()]
-    )
-    assert sum(int((one != 0).sum()) for one in ones) >= count - 4

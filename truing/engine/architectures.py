@@ -38,13 +38,11 @@ class Architecture:
         name: transformers' `model_type`, with a word behind it for a variant.
         settings: of its configuration.
         shares: whether its log-probs stay exact with shared prefixes.
-        is_float64: whether it computes in float64 throughout, but for norms and rotations.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     shares: bool = True
-    is_float64: bool = True
 
     @property
     def model_type(self) -> str:
@@ -109,13 +107,12 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
         },
     ),
-    _own("cohere", {"logit_scale": 0.3}, is_float64=False),
-    _own("cohere2", {**_WINDOW, **_MIXED_LAYERS, "logit_scale": 0.3}, is_float64=False),
-    _own("mixtral", {**_EXPERTS, "num_local_experts": 4}, is_float64=False),
+    _own("cohere", {"logit_scale": 0.3}),
+    _own("cohere2", {**_WINDOW, **_MIXED_LAYERS, "logit_scale": 0.3}),
+    _own("mixtral", {**_EXPERTS, "num_local_experts": 4}),
     _own(
         "qwen3_moe",
         {**_EXPERTS, "num_experts": 4, "moe_intermediate_size": 24, "head_dim": 8},
-        is_float64=False,
     ),
     _own(
         "deepseek_v3",
@@ -133,7 +130,6 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             "topk_group": 1,
             **_EXPERTS,
         },
-        is_float64=False,
     ),
     Architecture("gptj", _GPTJ, shares=False),
     Architecture("codegen", _GPTJ, shares=False),
@@ -173,7 +169,6 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             **_EXPERTS,
         },
         shares=False,
-        is_float64=False,
     ),
     _own(
         "llama4_text",
@@ -185,6 +180,5 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             "moe_layers": [],
         },
         shares=False,
-        is_float64=False,
     ),
 )
