@@ -73,24 +73,29 @@ def attend(
             return sdpa_attention_forward(module, *masked, dropout, scaling, **kwargs)
         return _with_mask(*masked, scale, softcap, s_aux)
     assert query.shape[0] == 1 and query.shape[2] == segment_tree.num_tokens
-    if dropout:
-        raise ModelError(
-            f"has attention dropout {dropout}",
-            where=type(module).__name__,
-            fix="set it to 0: a packed row gives all responses of a prompt the same noise",
-        )
-    if attention_mask is not None and attention_mask.numel() > 1:
-        raise ModelError(
-            "makes a mask of its own",
-            where=type(module).__name__,
-            fix="use engine=auto or engine=padded",
-        )
+    _refuse_own(module, attention_mask, dropout)
     windows = WINDOWS.get()
     if windows is not None:
         windows.add(sliding_window)
     query, key, value = _as_autocast(query, key, value)
     out = _in_tree(query, key, value, segment_tree, scale, sliding_window, softcap, s_aux)
     return out.transpose(1, 2).contiguous(), None
+
+
+def _refuse_own(module: torch.nn.Module, mask: Tensor | None, dropout: float) -> None:
+    """Noise, or a mask other than the tree's."""
+    if dropout:
+        raise ModelError(
+            f"has attention dropout {dropout}",
+            where=type(module).__name__,
+            fix="set it to 0: a packed row gives all responses of a prompt the same noise",
+        )
+    if mask is not None and mask.numel() > 1:
+        raise ModelError(
+            "makes a mask of its own",
+            where=type(module).__name__,
+            fix="use engine=auto or engine=padded",
+        )
 
 
 def _in_tree(

@@ -61,7 +61,7 @@ def _ends(lengths: list[int]) -> Tensor:
 
 
 def can_attend(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel takes these: half precision on a CUDA device since Ampere, recent torch."""
+    """Whether the kernel takes these: half precision, a CUDA device since Ampere, recent torch."""
     return (
         query.device.type == "cuda"
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
