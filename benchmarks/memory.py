@@ -11,7 +11,6 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from cases import CASES, TRUING, TRUING_PACKED, TRUING_PADDED, Case, Tool
@@ -24,7 +23,7 @@ TOOLS = {"shared": TRUING, "packed": TRUING_PACKED, "padded": TRUING_PADDED}
 
 def measure(name: str, case: Case, engine: str, threads: int) -> dict[str, Any]:
     """Growth and forecast of one run, in MB."""
-    args = SimpleNamespace(max_length=512, threads=threads, lr=5e-6)
+    args = argparse.Namespace(max_length=1024, threads=threads, lr=5e-6)
     few = Case(**{**vars(case), "pairs": STEPS * case.batch, "skip_steps": 0})
     with tempfile.TemporaryDirectory(prefix="truing-memory-") as folder:
         tool: Tool = TOOLS[engine]
@@ -57,7 +56,7 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--case", action="append", choices=CASES, help="default: all")
     parser.add_argument("--engine", action="append", choices=TOOLS, help="default: all")
     parser.add_argument("--threads", type=int, default=2)

@@ -48,14 +48,15 @@ def assert_same(one: Path, other: Path) -> None:
         torch.testing.assert_close(second[name], weight, atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("rank", [0, 1])
 def test_when_one_process_dies_the_others_stop_and_the_run_goes_on_in_one(struck, whole, rank):
     run, ended, seconds = struck("dies", rank)
     assert ended.returncode != 0
     assert seconds < A_MINUTE
     assert "another process of this run was lost" in ended.stderr or "SIGKILL" in ended.stderr
     # Two steps were done by two processes; one does the rest.
-    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2]
+    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2], ended.stderr
     assert resume(run).finished
     assert_same(whole, run)
 
@@ -74,7 +75,7 @@ def test_a_checkpoint_in_which_a_process_died_is_never_gone_on_from(struck, whol
     assert ended.returncode != 0
     assert seconds < A_MINUTE
     # The third step was done, and its checkpoint never took its name.
-    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2]
+    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2], ended.stderr
     assert resume(run).finished
     assert not list(run.glob(".checkpoint*"))
     assert_same(whole, run)
@@ -92,7 +93,7 @@ def test_one_full_disk_stops_all_with_the_last_checkpoint_whole(struck, whole, r
     assert "exitcode  : 3" in ended.stderr, ended.stderr[-2000:]
     assert "cannot be written" in " ".join(ended.stderr.split())
     assert seconds < A_MINUTE
-    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2]
+    assert [folder.step_of(path) for path in folder.checkpoints(run)] == [1, 2], ended.stderr
     assert not list(run.glob(".checkpoint*"))
     assert resume(run).finished
     assert_same(whole, run)

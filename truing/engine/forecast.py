@@ -23,6 +23,8 @@ from truing.engine.padded import PaddedEngine
 _PACKED, _PADDED = (6.0, 3.0, 2.0), (10.0, 4.0, 0.0)
 _MOMENT = 3.0  # more of them a token, that the backward of one layer takes for a moment
 _COPIES_OF_LOGITS = 4  # of a padded pass: log-probs, their gradient, that of logits, and its sum
+# Bytes beside all that: code that training brings in, and what the allocator holds back.
+_PROCESS = 100 * 2**20
 _ADAM = 8  # bytes of a trained weight: two moments in float32
 _BUSY = 0.55  # of the matrix products' own speed that a step reaches
 _TRY_S = 0.15
@@ -125,6 +127,7 @@ def memory(shape: Shape, largest: Pass) -> dict[str, int]:
         "weights": shape.weights * resident,
         "optimizer": shape.trained * _ADAM,
         "other models": largest.resident * shape.weights * resident,
+        "process": 0 if torch.cuda.is_available() else _PROCESS,
         **_of_a_moment(shape, largest),
     }
 
