@@ -147,7 +147,7 @@ def budget(table: Table, plan: Plan) -> str:
     }
     by_count: dict[int, list[str]] = {}
     for (method, arm), count in counts.items():
-        by_count.setdefault(count, []).append(f"{method} ({arm})" if arm else method)
+        by_count.setdefault(count, []).append(f"“{method}”" + (f" ({arm})" if arm else ""))
     told = "; ".join(
         f"{max(count, 1)} value{'s' if count > 1 else ''} each for {', '.join(names)}"
         for count, names in sorted(by_count.items(), reverse=True)
