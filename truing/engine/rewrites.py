@@ -133,7 +133,7 @@ def _sample(*shape: int) -> Tensor:
 
 
 def _linear(inputs: int, outputs: int, *, has_bias: bool = False) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=has_bias)
+    layer: Any = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=has_bias)
     for parameter in layer.parameters():
         parameter.copy_(_sample(*parameter.shape))
     return layer
