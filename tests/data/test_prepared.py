@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from truing.core import Needs
-from truing.data import Source, prepare, prepared
+from truing.data import Source, prepare, prepared, widest
 from truing.data.table import Collector
 from truing.errors import RowError
 
@@ -165,6 +165,13 @@ def test_rows_that_may_not_fit_are_found_without_looking_at_the_others(file, cha
         ]
         assert table.over(budget).tolist() == over
     assert Collector().table().over(3).tolist() == []
+
+
+def test_the_widest_example_of_a_table_is_that_of_a_list(file, chat):
+    table = prepare(file, chat, max_length=60).examples
+    (found,), (expected,) = widest(table), widest(list(table))
+    assert found.row_id == expected.row_id
+    assert widest(Collector().table()) == widest([]) == []
 
 
 def test_prompts_and_responses_alone_are_those_of_the_examples(file, chat):

@@ -5,21 +5,15 @@ import torch
 from transformers import AutoConfig
 
 from truing.engine import PaddedEngine
-from truing.engine.architectures import Architecture
+from truing.engine.architectures import ARCHITECTURES, Architecture
 from truing.engine.choose import choose_engine
 from truing.engine.noise import refuse_noise, said_before, without_dropout
 from truing.errors import ModelError
 
 from .rows import random_rows
 
-PLAIN = {
-    "hidden_size": 32,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-}
+BY_NAME = {one.name: one for one in ARCHITECTURES}
+PLAIN = dict(BY_NAME["llama"].settings)
 NOISY = {
     "starcoder2": {**PLAIN, "residual_dropout": 0.1, "embedding_dropout": 0.1},
     "seed_oss": {**PLAIN, "head_dim": 8},

@@ -79,34 +79,30 @@ class ExampleTable(Sequence[Example]):
             )
             yield prompt, responses
 
-    def over(self, tokens: int) -> NDArray[np.int64]:
-        """Rows that would take more tokens, were all responses as long as the longest."""
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """Tokens of each row's prompt and longest response, (rows,)."""
         columns = self._columns
         if not len(self):
             return np.zeros(0, dtype=np.int64)
         lengths, starts = np.diff(columns.speech_starts), columns.row_starts[:-1]
         prompts, lengths[starts] = lengths[starts], 0
-        longest = np.maximum.reduceat(lengths, starts)
-        counts = np.diff(columns.row_starts) - 1
-        return np.flatnonzero(counts * (prompts + longest) > tokens)
+        return prompts + np.maximum.reduceat(lengths, starts)
 
-    def widest(self) -> int | None:
-        """The row with the longest sequence, prompt and response; None where there are no rows."""
-        columns = self._columns
-        if not len(self):
-            return None
-        lengths, starts = np.diff(columns.speech_starts), columns.row_starts[:-1]
-        prompts, lengths[starts] = lengths[starts], 0
-        return int(np.argmax(prompts + np.maximum.reduceat(lengths, starts)))
+    def over(self, tokens: int) -> NDArray[np.int64]:
+        """Rows that would take more tokens, were all responses as long as the longest."""
+        return np.flatnonzero((np.diff(self._columns.row_starts) - 1) * self.widths > tokens)
 
 
 def widest(examples: Sequence[Example]) -> list[Example]:
     """The example with the longest sequence, prompt and response; [] of none."""
+    if not examples:
+        return []
     if isinstance(examples, ExampleTable):
-        index = examples.widest()
-        return [] if index is None else [examples[index]]
-    widths = [len(one.prompt) + max(map(len, one.responses)) for one in examples]
-    return [examples[int(np.argmax(widths))]] if widths else []
+        widths = examples.widths
+    else:
+        widths = [len(one.prompt) + max(map(len, one.responses)) for one in examples]
+    return [examples[int(np.argmax(widths))]]
 
 
 @dataclass(frozen=True, eq=False)
