@@ -5,7 +5,6 @@ rows go through Truing's own reader, trainer, loader and logging; a step is time
 the one before it. The reference's pass is left out of the time, as for a peer with a cache.
 """
 
-import ctypes
 import json
 import os
 import tempfile
@@ -42,8 +41,6 @@ class Clock(Silent):
     def note(self, text: str) -> None:
         """What is said of the engine is said when the model has just been loaded."""
         if text.startswith("engine:"):
-            # What loading and proving the engine took for a moment is given back first.
-            ctypes.CDLL(None).malloc_trim(0)
             self.loaded_mb = resident_mb()
 
     @contextmanager

@@ -9,6 +9,12 @@ _MOST = 2**31 - 1
 _LARGEST_FROM_THE_HEAP = 2**30
 
 
+def give_back_freed_memory() -> None:
+    """Give the system what is free at this moment: what loading a model and its proof took."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Keep what is freed for the next step, instead of giving it back to the system each time.
 

@@ -15,6 +15,7 @@ from truing.core.progress import SILENT, Progress
 from truing.data import Example, widest
 from truing.engine import LOGPS_ONLY, Engine, Wanted, choose_engine, ranks
 from truing.engine.logps import LiveReference
+from truing.engine.memory import give_back_freed_memory
 from truing.engine.models import Numerics
 from truing.errors import ConfigError, FitError
 from truing.evaluation.pairs import evaluate_pairs
@@ -150,6 +151,7 @@ class Stations:
         except FitError as error:
             what = f"{error.what} ({choice.note})"
             raise FitError(what, where=error.where, fix=error.fix) from error
+        give_back_freed_memory()
         notes = (*at.material.summary.notes, choice.note)
         return cls(at, arguments, model, choice.engine, choice.name, references, notes)
 
