@@ -24,7 +24,7 @@ _PACKED, _PADDED = (6.0, 3.0, 2.0), (10.0, 4.0, 0.0)
 _MOMENT = 3.0  # more of them a token, that the backward of one layer takes for a moment
 _COPIES_OF_LOGITS = 4  # of a padded pass: log-probs, their gradient, that of logits, and its sum
 # Bytes beside all that: code that training brings in, and what the allocator holds back.
-_PROCESS = 100 * 2**20
+_PROCESS = 150 * 2**20
 _ADAM = 8  # bytes of a trained weight: two moments in float32
 _BUSY = 0.55  # of the matrix products' own speed that a step reaches
 _TRY_S = 0.15
