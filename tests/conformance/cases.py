@@ -18,7 +18,7 @@ from truing.jobs.migrate_losses import (
 from truing.objectives import NLL, Hinge, Objective, Pairwise, PolicyLogp, Squared, TokenMean
 
 from .homes import Home
-from .sides import LORA
+from .sides import LORA, SETTINGS
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Case:
         arguments: those of its configuration that make the loss.
         conversational: rows of messages.
         lora: adapters on a frozen base, which is then the reference.
+        learning_rate: of both.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     arguments: dict[str, Any] = field(default_factory=dict)
     conversational: bool = False
     lora: bool = False
+    learning_rate: float = SETTINGS["learning_rate"]
 
     def __str__(self) -> str:
         rows = "messages" if self.conversational else "text"
@@ -105,6 +107,7 @@ OBJECTIVES: dict[str, Callable[[dict[str, Any]], Objective]] = {
 def keys_of(case: Case, home: Home) -> dict[str, Any]:
     """The run file of a case."""
     keys: dict[str, Any] = {"model": home.model, "objective": str(case.objective)}
+    keys["learning_rate"] = case.learning_rate
     reads = case.method in {"dpo", "kto"} and case.objective.needs.reference != "none"
     if case.lora:
         keys["lora"] = LORA
@@ -117,6 +120,14 @@ def dpo(name: str, *losses: str, **arguments: Any) -> Case:
     """A case of TRL's DPOTrainer."""
     given = {"loss_type": list(losses)} if losses else {}
     return Case(name, "dpo", given | arguments)
+
+
+def gently(case: Case) -> Case:
+    """With small steps: this loss grows by e a nat, and ten steps of the usual size reach 1e14.
+
+    Out there TRL's overflows and gives NaN, and Truing's is large.
+    """
+    return replace(case, learning_rate=1e-5)
 
 
 ALL = [
@@ -139,11 +150,11 @@ ALL = [
     dpo("rpo", "sigmoid", "sft", loss_weights=[1.0, 0.005]),
     dpo("ld", ld_alpha=0.4),
     dpo("ld-ipo", "ipo", ld_alpha=0.4),
-    dpo("forward-kl", f_divergence_type="forward_kl"),
+    gently(dpo("forward-kl", f_divergence_type="forward_kl")),
     dpo("js", f_divergence_type="js_divergence"),
     dpo("alpha", f_divergence_type="alpha_divergence", f_alpha_divergence_coef=0.7),
     dpo("js-hinge", "hinge", f_divergence_type="js_divergence"),
-    dpo("forward-robust", "robust", f_divergence_type="forward_kl", label_smoothing=0.1),
+    gently(dpo("forward-robust", "robust", f_divergence_type="forward_kl", label_smoothing=0.1)),
     dpo("wpo", use_weighting=True),
     dpo("wpo-apo", "apo_zero", use_weighting=True, ld_alpha=0.5),
     Case("kto", "kto", {"beta": 0.1, "desirable_weight": 1.2}),

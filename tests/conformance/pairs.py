@@ -41,6 +41,7 @@ class Pairs:
             rows,
             lora=case.lora,
             **case.arguments,
+            learning_rate=case.learning_rate,
         )
         change = None
         if "KL_completion_ids" in trainer.train_dataset.column_names:
