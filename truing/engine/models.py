@@ -77,9 +77,13 @@ def refuse_absent(path: str) -> None:
         ModelError: it is one.
     """
     if not Path(path).exists() and not is_hub_name(path):
-        raise ModelError(
-            "there is no such folder or file", where=path, fix="check the spelling of the path"
-        )
+        raise _absent(path)
+
+
+def _absent(path: str) -> ModelError:
+    return ModelError(
+        "there is no such folder or file", where=path, fix="check the spelling of the path"
+    )
 
 
 def only_here(path: str) -> bool:
@@ -187,9 +191,7 @@ def _unloadable(kind: str, path: str, error: BaseException) -> ModelError:
             fix="give a folder written by `save_pretrained` (config.json beside *.safetensors)",
         )
     if not is_hub_name(path):
-        return ModelError(
-            "there is no such folder or file", where=path, fix="check the spelling of the path"
-        )
+        return _absent(path)
     return ModelError(
         f"there is no such folder, and no {kind} of this name could be had from the model hub",
         where=path,

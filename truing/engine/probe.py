@@ -183,14 +183,14 @@ class _Probe:
         with self._autocast():
             return self._engine.logps(self._model, rows, LOGPS_ONLY).logps
 
-    def _padded(self, rows: Sequence[TokenRow]) -> Tensor:
-        with self._autocast():
+    def _padded(self, rows: Sequence[TokenRow], autocast: Autocast | None = None) -> Tensor:
+        with (autocast or self._autocast)():
             return self._plain.logps(self._model, rows, LOGPS_ONLY).logps
 
-    def _alone(self, rows: Sequence[TokenRow]) -> Tensor:
+    def _alone(self, rows: Sequence[TokenRow], autocast: Autocast | None = None) -> Tensor:
         """Every sequence in a forward pass of its own, so that nothing is padded either."""
         single = [ProbeRow(row.prompt, (response,)) for row in rows for response in row.responses]
-        return torch.cat([self._padded([row]) for row in single])
+        return torch.cat([self._padded([row], autocast) for row in single])
 
     def _tolerance(self, rows: Sequence[TokenRow], exact: float) -> float:
         if self._is_half:
@@ -198,12 +198,7 @@ class _Probe:
         if not self._casts:
             return exact
         # What the cast itself costs on these rows, and as much again for another order of sums.
-        cast = self._alone(rows)
-        self._autocast, before = nullcontext, self._autocast
-        try:
-            return exact + 4 * _widest(cast, self._alone(rows))
-        finally:
-            self._autocast = before
+        return exact + 4 * _widest(self._alone(rows), self._alone(rows, nullcontext))
 
 
 def _has_experts(model: nn.Module) -> bool:
