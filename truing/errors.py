@@ -10,6 +10,7 @@
     +-- FitError        what does not fit into memory or into the token budget
     +-- ResumeError     a run folder that cannot be continued
     +-- StoppedError    the run stopped itself with its state saved (exit code 3)
+        +-- DivergedError   for what it learned: not finite, or no pair left
 
 Exit codes: 1 for a TruingError, 3 for a StoppedError, 2 for wrong usage of the command line,
 70 for a bug, 130 for an interrupt.
@@ -81,3 +82,11 @@ class StoppedError(TruingError):
     """The run stopped itself and saved its state, for instance on a loss that is not finite."""
 
     exit_code = 3
+
+
+class DivergedError(StoppedError):
+    """A run that stopped itself for what it learned.
+
+    Its loss or gradient is not finite, or its own responses give no pair any more: a finding about
+    its settings, not a want of memory or disk.
+    """

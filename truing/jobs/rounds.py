@@ -20,7 +20,7 @@ from truing.config import Rounds, RunConfig
 from truing.core.progress import Progress
 from truing.engine.adapters import load_merged
 from truing.engine.models import choose_numerics, load_tokenizer
-from truing.errors import ConfigError, StoppedError
+from truing.errors import ConfigError, DivergedError
 from truing.jobs.pairs import build_pairs, refuse_idle, sampler_of
 from truing.jobs.round_measures import Heard, RoundMeasure
 from truing.jobs.round_parts import write_part
@@ -82,7 +82,7 @@ class RoundsRun:
         """All rounds that are not done; the `TrainResult` of the last one, under the run's folder.
 
         Raises:
-            StoppedError: a round selected no pair.
+            DivergedError: a round selected no pair.
             ConfigError: several processes were started.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -227,7 +227,7 @@ class RoundsRun:
             **{name: value for name, value in given.items() if value is not None},
         )
         if not result.rows:
-            raise StoppedError(
+            raise DivergedError(
                 f"of {result.counts['responses']} responses no pair was selected",
                 where=f"round {max(number, 1)}",
                 fix=f"see truing pairs stats {result.output}; select with a smaller gap, or let "

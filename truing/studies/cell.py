@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from truing.core.progress import SILENT
-from truing.errors import StoppedError
+from truing.errors import DivergedError
 from truing.jobs.demo import one_thread
 from truing.jobs.evaluate import evaluate
 from truing.jobs.train import resume, train
@@ -126,9 +126,7 @@ def _made(job: CellJob) -> dict[str, Any]:
     run = _work(job) / "run"
     try:
         trained = _evaluated(run) if (run / folder.FINISHED).exists() else _trained(job, run)
-    except StoppedError as error:
-        if not _is_a_finding(error):
-            raise
+    except DivergedError as error:
         return {"fault": error.what, "numbers": spent.numbers(_Spent())}
     done = _Spent()
     found = job.measuring.policy(str(run))
@@ -139,13 +137,6 @@ def _made(job: CellJob) -> dict[str, Any]:
     if job.content["by_round"]:
         found["numbers"] |= _earlier_rounds(job, run)
     return _finished(found, trained, _curves(run), spent.numbers(done))
-
-
-def _is_a_finding(error: StoppedError) -> bool:
-    """Whether a run stopped for what it was asked to learn, and not for want of memory or disk."""
-    return error.what.startswith(("the loss is", "the gradient's norm")) or (
-        "no pair was selected" in error.what
-    )
 
 
 class _Spent:

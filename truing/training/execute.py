@@ -12,7 +12,7 @@ from truing.core import BatchContext, Counts, State, View
 from truing.core.joining import part, whole
 from truing.engine import LOGPS_ONLY, Engine, TokenLogps, Wanted, ranks
 from truing.engine.logps import LiveReference, response_index
-from truing.errors import StoppedError
+from truing.errors import DivergedError
 from truing.objectives import Objective, Terms, gradients, injected
 from truing.references.distance import distances
 from truing.references.join import PreferenceRow, Rows, join
@@ -113,7 +113,7 @@ class StepRunner:
             sync: a context for each part, told whether it is the last one.
 
         Raises:
-            StoppedError: the loss is not finite; names the rows.
+            DivergedError: the loss is not finite; names the rows.
         """
         couples = self.objective.needs.couples == "batch"
         run = self._in_two_passes if couples else self._part_by_part
@@ -264,7 +264,7 @@ class _Tally:
     metrics: dict[str, float] = field(default_factory=dict)
     sums: PairSums = field(default_factory=PairSums)
     widest: float = 0.0
-    faults: list[StoppedError] = field(default_factory=list)
+    faults: list[DivergedError] = field(default_factory=list)
 
     def add(self, terms: Terms, view: View, rows: Sequence[PreferenceRow]) -> None:
         """One part more."""
@@ -297,7 +297,7 @@ class _Tally:
             raise self.faults[0]
 
 
-def _not_finite(loss: float, view: View, rows: Sequence[PreferenceRow]) -> StoppedError:
+def _not_finite(loss: float, view: View, rows: Sequence[PreferenceRow]) -> DivergedError:
     """Names the rows whose own numbers are none, and whose numbers these are."""
     read = {"the policy's log-probs": view.policy, **view.statistics}
     for several in (view.references, view.reference_sums):
@@ -310,7 +310,7 @@ def _not_finite(loss: float, view: View, rows: Sequence[PreferenceRow]) -> Stopp
     places = [str(getattr(row, "where", row.row_id)) for row in named]
     shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
     why = f"{whose} are not finite" if guilty else "all log-probs are finite"
-    return StoppedError(
+    return DivergedError(
         f"the loss is {loss}, and {why}, on rows {shown} "
         f"(row ids {', '.join(str(row.row_id) for row in named[:8])})",
         where="training",

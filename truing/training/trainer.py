@@ -16,7 +16,7 @@ from truing.core import State
 from truing.core.progress import SILENT
 from truing.engine import ranks
 from truing.engine.noise import said_before
-from truing.errors import ConfigError, StoppedError
+from truing.errors import ConfigError, DivergedError, StoppedError
 from truing.references.distance import far_references
 from truing.references.moving import MovingReference
 from truing.training import folder
@@ -206,7 +206,7 @@ class PreferenceTrainer(Trainer):
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         self._grad_norm = None if norm is None else number_of(norm)
         if self._grad_norm is not None and not math.isfinite(self._grad_norm):
-            error = StoppedError(
+            error = DivergedError(
                 f"the gradient's norm is {self._grad_norm} at step {self.state.global_step + 1}",
                 where="training",
                 fix="lower learning_rate, or use dtype=float32",
