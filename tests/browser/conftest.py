@@ -86,8 +86,8 @@ class Browser:
         message, self._buffer = self._buffer.split(b"\0", 1)
         return json.loads(message)
 
-    def open(self, path: Path, *, width=1280, height=900, dark=False, touch=False):
-        """A page as one reader sees it, loaded and with its plots drawn."""
+    def open(self, path: Path, *, width=1280, height=900, dark=False, touch=False, until="drawn"):
+        """A page as one reader sees it, loaded and with its plots drawn (or those `in sight`)."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
@@ -98,7 +98,7 @@ class Browser:
         page.scheme("dark" if dark else "light")
         page.call("Page.navigate", url=path.resolve().as_uri())
         self.wait_for("Page.loadEventFired", session)
-        page.settle()
+        page.settle(until)
         return page
 
 
@@ -129,14 +129,15 @@ class Page:
             features=[{"name": "prefers-color-scheme", "value": name}],
         )
 
-    def settle(self) -> None:
-        """Wait until the page says that its plots are drawn."""
+    def settle(self, until="drawn") -> None:
+        """Wait until the page says that its plots are drawn, all or those in sight."""
+        reached = json.dumps([until, "drawn"])
         self.run(
-            """new Promise((done) => {
-                const look = () => document.documentElement.dataset.plots === "drawn"
+            f"""new Promise((done) => {{
+                const look = () => {reached}.includes(document.documentElement.dataset.plots)
                     || !document.getElementById("figures") ? done() : setTimeout(look, 10);
                 look();
-            })"""
+            }})"""
         )
 
     def screenshot(self, path: Path, *, whole=True) -> None:

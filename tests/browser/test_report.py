@@ -100,6 +100,16 @@ def test_every_plot_is_drawn_as_wide_as_its_place(page):
         assert traces > 0
 
 
+def test_what_is_in_sight_is_drawn_first(browser, report):
+    page = browser.open(report, **DESK, until="in sight")
+    undrawn = """[...document.querySelectorAll(".plot")].filter((p) => !p.querySelector(".trace"))
+        .map((p) => p.getBoundingClientRect()).filter((r) => r.bottom > 0 && r.top < innerHeight)"""
+    assert page.run(f"{undrawn}.length") == 0
+    page.settle()
+    assert page.run('document.querySelectorAll(".plot:not(:has(.trace, .point))").length') == 0
+    page.close()
+
+
 def test_every_text_stands_out_from_its_ground(page):
     assert page.run(CONTRAST) == []
 

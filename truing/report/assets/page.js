@@ -51,11 +51,19 @@
     }
   }));
 
+  const inSight = (figure) => {
+    const { top, bottom } = plotOf(figure).getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+  };
+
   let latest = 0;
   async function drawAll() {
     const mine = ++latest; // a change of scheme while drawing starts over
     delete root.dataset.plots;
-    for (const figure of figures) {
+    // What the reader looks at comes first: the rest is there by the time it is scrolled to.
+    const first = figures.filter(inSight);
+    for (const figure of [...first, ...figures.filter((other) => !first.includes(other))]) {
+      if (!first.includes(figure)) root.dataset.plots = "in sight";
       await draw(figure);
       await new Promise((next) => setTimeout(next)); // the page stays answerable in between
       if (mine !== latest) return;
