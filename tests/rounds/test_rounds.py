@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from truing import train
 from truing.config import Rounds
 from truing.data import read_rows
-from truing.errors import StoppedError, TruingError
+from truing.errors import DivergedError, TruingError
 from truing.jobs.rounds import check_rounds
 from truing.jobs.train import resume
 from truing.world import prompts
@@ -205,7 +205,7 @@ def test_pairs_of_the_start_are_sampled_once_for_all_rounds(least, resampled, tm
 
 def test_a_round_without_pairs_stops_with_its_state(least, resampled, tmp_path):
     rounds = {**resampled, "select": "best_vs_worst(min_gap=100.0)"}
-    with pytest.raises(StoppedError, match="no pair was selected"):
+    with pytest.raises(DivergedError, match="no pair was selected"):
         train(**least, output=str(tmp_path / "run"), rounds=rounds)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from truing.errors import StoppedError
+from truing.errors import DivergedError
 from truing.world import model_folder
 
 ROW = 9  # counted from 1, of 12: not among the first eight that a message names
@@ -43,7 +43,7 @@ def fault_of(broken, pairs, run_on):
         folders = {"broken": broken, "whole": str(model_folder())}
         if reference is not None:
             keys["reference"] = f"model(path={folders[reference]!r})"
-        with pytest.raises(StoppedError) as met:
+        with pytest.raises(DivergedError) as met:
             run_on(
                 pairs,
                 objective=objective,
