@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo models demo-real test fast lint types rooms docs wheel afternoon bench soak audit clean
+.PHONY: help setup demo models demo-real test fast lint types rooms docs wheel changelog afternoon bench soak audit clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,9 @@ docs: setup  ## the site in site/: recipe pages and reference from the code, no 
 
 wheel: setup  ## a wheel in dist/, the embedded weights in it
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+changelog: setup  ## the sentences of changelog.d into CHANGELOG.md, under the version of today
+	$(BIN)/towncrier build --yes --version "$$($(BIN)/truing --version | cut -d' ' -f2)"
 
 afternoon: models  ## from a chat model to a folder to give away
 	examples/afternoon.sh
