@@ -154,27 +154,38 @@ def padded_tokens(rows: list[Any]) -> int:
     return width * sum(len(row.responses) for row in rows)
 
 
-def main() -> None:
+def arguments() -> Any:
+    """The peers' options, and those of Truing alone."""
     parser = common.arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--engine", choices=("shared", "packed", "padded"), default="shared")
     parser.add_argument("--tokens", type=int, default=32768, help="token budget of a forward pass")
     parser.add_argument("--in-order", action="store_true", help="rows as they stand in the file")
     parser.add_argument("--objective", help="default: dpo with --beta")
-    args = parser.parse_args()
+    return parser
+
+
+def run_keys(args: Any, tokenizer: Any, folder: Path) -> dict[str, Any]:
+    """The run's keys; its rows and model are written to the folder."""
+    return settings(
+        args, model_folder(args, folder, tokenizer), write_rows(args, folder), folder / "run"
+    )
+
+
+def main() -> None:
+    args = arguments().parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="truing-bench-") as name:
         folder = Path(name)
         tokenizer = common.load_tokenizer(args.tokenizer, args.data, vocabulary_of(args.model))
-        data = write_rows(args, folder)
         clock = Clock()
-        keys = settings(args, model_folder(args, folder, tokenizer), data, folder / "run")
+        keys = run_keys(args, tokenizer, folder)
         truing.train(progress=clock, **keys)
         peak_mb = common.peak_rss_mb()
         told_mb = forecast_mb({**keys, "output": str(folder / "another")})
         lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
         steps = [line for line in map(json.loads, lines) if "loss" in line]
         examples = prepare(
-            str(data), tokenizer, max_length=args.max_length, truncation="cut"
+            keys["data"], tokenizer, max_length=args.max_length, truncation="cut"
         ).examples
     assert len(examples) == args.pairs, f"{args.pairs - len(examples)} rows were left out"
     seconds = [end - start for start, end in zip(clock.ends, clock.ends[1:], strict=False)]
