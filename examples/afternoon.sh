@@ -27,8 +27,8 @@ step "inspect: some of the pairs, and what is wrong with them"
 $bin/truing subset "$pairs" "$folder/pairs.jsonl" --rows "$rows"
 $bin/truing inspect "$folder/pairs.jsonl" --model "$model" --test "$held_out"
 
-keys=(max_length=256 pairs_per_step=8 learning_rate=2e-4 tokens_per_device=2048 evaluation.data="$held_out"
-      evaluation.rows=16 evaluation.samples=2)
+keys=(max_length=256 pairs_per_step=8 learning_rate=2e-4 tokens_per_device=2048
+      evaluation.data="$held_out" evaluation.rows=16 evaluation.samples=2)
 
 step "sft: the chosen responses, as a start"
 $bin/truing sft --model "$model" --data "$folder/pairs.jsonl" --output "$folder/sft" --lora \
