@@ -9,12 +9,14 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from truing import train
+from truing.config import build_config
 from truing.engine.models import load_model, load_tokenizer
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.card import CardFacts
 from truing.jobs.chat import open_conversation
 from truing.jobs.export import export
 from truing.jobs.generate import generate
+from truing.jobs.public import public_config
 from truing.responses import Response, Sampling, sample
 from truing.responses.stream import stream
 from truing.world import model_folder, prompts
@@ -149,7 +151,8 @@ def test_an_export_is_the_run_with_a_card_of_data_objective_and_measures(tuned, 
 
 def test_adapters_are_merged_or_kept_as_they_are(adapted, tmp_path):
     merged = export(adapted, tmp_path / "merged")
-    kept = export(adapted, tmp_path / "kept", keeps_adapters=True)
+    facts = CardFacts(base="owner/base")
+    kept = export(adapted, tmp_path / "kept", facts=facts, keeps_adapters=True)
     assert not (merged.output / "adapter_config.json").exists()
     assert (kept.output / "adapter_config.json").exists()
     assert kept.weights_bytes < merged.weights_bytes
@@ -159,8 +162,50 @@ def test_adapters_are_merged_or_kept_as_they_are(adapted, tmp_path):
             load_model(str(p), torch.float32)(ids).logits for p in (adapted, merged.output)
         )
     assert (one - other).abs().max() < 1e-4
+    assert len({file.stat().st_mode for file in merged.output.iterdir()}) == 1
     assert "license" not in fields(merged.output)
     assert "Not stated" in (merged.output / "README.md").read_text()
+
+
+def test_adapters_name_a_base_that_others_have_and_the_card_what_came_before(
+    adapted, least, tmp_path
+):
+    facts = CardFacts(base="owner/base")
+    kept = export(adapted, tmp_path / "kept", facts=facts, keeps_adapters=True).output
+    texts = {
+        file.name: file.read_text() for file in kept.iterdir() if file.suffix != ".safetensors"
+    }
+    assert json.loads(texts["adapter_config.json"])["base_model_name_or_path"] == "owner/base"
+    assert [name for name, text in texts.items() if str(model_folder()) in text] == []
+    with pytest.raises(ConfigError, match=r"nobody else has(.|\n)*--base"):
+        export(adapted, tmp_path / "out", keeps_adapters=True)
+    keys = {**least, "model": str(adapted), "lora": {"rank": 2}, "epochs": 0.2}
+    second = train(**keys, output=tmp_path / "second").output
+    card = (export(second, tmp_path / "merged").output / "README.md").read_text()
+    assert "Begun from `adapted`: `dpo(beta=0.1)` on `pairs.jsonl`" in card
+    with pytest.raises(ConfigError, match="weights of the run's own"):
+        export(second, tmp_path / "out", facts=facts, keeps_adapters=True)
+
+
+def test_no_place_of_this_machine_leaves_it_in_the_configuration(tmp_path):
+    there = tmp_path / "pairs.jsonl"
+    config = build_config(
+        {
+            "model": str(tmp_path / "start"),
+            "data": [{"path": str(there), "weight": 3}],
+            "output": str(tmp_path / "run"),
+            "reference": f"several([policy_start(), model(path='{tmp_path}/better')])",
+            "auxiliary": {"stories": str(there)},
+            "trainer": {"logging_dir": f"{tmp_path}/logs"},
+        }
+    )
+    text = public_config(config, "owner/base")
+    assert str(tmp_path) not in text
+    shown = yaml.safe_load(text)
+    assert shown["model"] == "owner/base"
+    assert shown["data"] == [{"path": "pairs.jsonl", "weight": 3.0}]
+    assert shown["reference"] == "several([policy_start(), model(path='better')])"
+    assert shown["auxiliary"] == {"stories": "pairs.jsonl"}
 
 
 def test_half_the_bytes_in_bfloat16(tuned, tmp_path):

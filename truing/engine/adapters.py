@@ -10,19 +10,19 @@ from transformers import PreTrainedModel
 
 from truing.engine.models import load_model
 
-_DESCRIPTION = "adapter_config.json"
+DESCRIPTION = "adapter_config.json"
 
 
 def is_adapter(path: str | Path) -> bool:
     """Whether the folder holds low-rank adapters and the name of their base."""
-    return (Path(path) / _DESCRIPTION).is_file()
+    return (Path(path) / DESCRIPTION).is_file()
 
 
 def base_of(path: str) -> str:
     """The model that a folder of adapters stands on; any other path as it is."""
     if not is_adapter(path):
         return path
-    description = json.loads((Path(path) / _DESCRIPTION).read_text(encoding="utf-8"))
+    description = json.loads((Path(path) / DESCRIPTION).read_text(encoding="utf-8"))
     return str(description["base_model_name_or_path"])
 
 

@@ -2,18 +2,17 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from truing.config import RunConfig
-from truing.engine.adapters import base_of
+from truing.config import RunConfig, build_config, read_config
 from truing.jobs.made_with import read_made_with
 from truing.jobs.objectives import explain
+from truing.jobs.public import hub_name, without_places
 from truing.training import folder
 
 _MEASURES = {
@@ -79,18 +78,6 @@ def model_card(run: Path, config: RunConfig, facts: CardFacts, *, is_adapter: bo
     return "\n\n".join(parts) + "\n"
 
 
-def public_config(config: RunConfig, facts: CardFacts) -> str:
-    """The configuration as YAML, with the names of files and not where they lay."""
-    values = config.model_dump(mode="json")
-    values["model"] = facts.base or _public(config.model) or Path(config.model).name
-    values["data"] = [Path(path).name for path in config.data_paths]
-    values["output"] = Path(config.output).name
-    values["auxiliary"] = {name: Path(path).name for name, path in config.auxiliary.items()}
-    for block, key in ((values, "tokenizer"), (values["evaluation"], "data")):
-        block[key] = None if block[key] is None else Path(block[key]).name
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -116,7 +103,7 @@ def _fields(
         if measured.get(key) is not None
     ]
     is_other = bool(facts.licence_link)
-    base = facts.base or _public(config.model)
+    base = facts.base or hub_name(config.model)
     return ModelCardData(
         base_model=base,
         datasets=list(facts.datasets) or None,
@@ -132,15 +119,9 @@ def _fields(
     )
 
 
-def _public(model: str) -> str | None:
-    """The model's name where it is one of the hub; paths of a machine are nobody else's."""
-    base = base_of(model)
-    return None if Path(base).exists() or base.startswith(("/", ".", "~")) else base
-
-
 def _opening(config: RunConfig, facts: CardFacts) -> str:
     what = "taught texts" if config.texts else "aligned with preferences"
-    base = facts.base or _public(config.model) or f"a local model ({Path(config.model).name})"
+    base = facts.base or hub_name(config.model) or f"a local model ({Path(config.model).name})"
     how = "low-rank adapters" if config.lora else "all weights"
     return f"{base}, {what} with Truing ({how})."
 
@@ -171,7 +152,7 @@ def _objective(config: RunConfig) -> str:
         lines += ["", f"{term.idea} Source: {term.source or 'made of parts'}.", ""]
         lines += [f"    {line}" for line in term.formula]
     if not config.texts:
-        lines += ["", f"Reference: `{config.reference}`."]
+        lines += ["", f"Reference: `{without_places(config.reference)}`."]
     return "\n".join(lines)
 
 
@@ -205,13 +186,24 @@ def _made(run: Path, config: RunConfig) -> str:
         "steps": str(finished.get("steps", "")),
         "seed": str(config.seed),
     }
-    lines = [f"* {name.capitalize()}: {value}" for name, value in settings.items() if value]
+    lines = [f"* Begun from {start}" for start in _starts(config)]
+    lines += [f"* {name.capitalize()}: {value}" for name, value in settings.items() if value]
     if versions:
         lines.append(f"* Versions: {versions}")
     verb = "sft" if config.texts else "train"
     lines.append(f"* The whole configuration: `{folder.CONFIG}`; again with")
     lines.append(f"  `{shlex.join(['truing', verb, folder.CONFIG, 'output=again'])}`")
     return "\n".join(lines)
+
+
+def _starts(config: RunConfig) -> Iterator[str]:
+    """The runs that this one goes on from, the last one first, as far as they lie there."""
+    before = Path(config.model) / folder.CONFIG
+    while before.is_file():
+        config = build_config(read_config(before), where=str(before))
+        names = ", ".join(f"`{Path(path).name}`" for path in config.data_paths)
+        yield f"`{before.parent.name}`: `{config.objective}` on {names or 'sampled pairs'}"
+        before = Path(config.model) / folder.CONFIG
 
 
 def _licence(facts: CardFacts) -> str:

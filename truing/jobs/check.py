@@ -19,6 +19,7 @@ from truing.jobs.run_references import RunReferences
 from truing.objectives import Objective
 from truing.recipes import parse
 from truing.references.policies import Reference, parse_reference
+from truing.training import folder
 from truing.training.arguments import training_arguments
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ def _fault(values: Mapping[str, Any]) -> ConfigError | None:
 
 def _output(config: RunConfig) -> None:
     output = Path(config.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and (not output.is_dir() or folder.holds_something(output)):
         raise ConfigError(
             "there is something in the output folder already",
             where=str(output),

@@ -11,10 +11,11 @@ from huggingface_hub import HfApi
 
 from truing.config import RunConfig
 from truing.core.progress import SILENT, Progress
-from truing.engine.adapters import is_adapter, load_merged
+from truing.engine.adapters import DESCRIPTION, base_of, is_adapter, load_merged
 from truing.engine.models import load_tokenizer
 from truing.errors import ConfigError, ResumeError
-from truing.jobs.card import NOTHING_SAID, CardFacts, model_card, public_config
+from truing.jobs.card import NOTHING_SAID, CardFacts, model_card
+from truing.jobs.public import public_adapter, public_config
 from truing.jobs.speakers import run_config
 from truing.training import folder
 
@@ -23,7 +24,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_ADAPTER = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,15 @@ def export(
     config = _finished(run)
     _check(run, output, dtype, keeps_adapters=keeps_adapters, push=push, is_public=is_public)
     card = model_card(run, config, facts, is_adapter=keeps_adapters)
+    description = public_adapter(run, facts.base) if keeps_adapters else ""
     api = None if push is None else _logged_in(push)
     output.parent.mkdir(parents=True, exist_ok=True)
     with folder.folder_written_aside(output) as aside:
         if keeps_adapters:
-            for name in _ADAPTER_FILES:
-                shutil.copyfile(run / name, aside / name)
+            (aside / DESCRIPTION).write_text(description, encoding="utf-8")
+            shutil.copyfile(run / _ADAPTER, aside / _ADAPTER)
+            if facts.base not in {"", base_of(str(run))}:
+                progress.note(f"{facts.base} must hold the weights of {base_of(str(run))}")
         else:
             # Weights are written in the numbers that they were trained in unless it is said.
             progress.note("adding adapters to their base" if is_adapter(run) else "copying weights")
@@ -98,7 +102,10 @@ def export(
             model.save_pretrained(aside)
         load_tokenizer(str(run)).save_pretrained(aside)
         (aside / "README.md").write_text(card, encoding="utf-8")
-        (aside / folder.CONFIG).write_text(public_config(config, facts), encoding="utf-8")
+        (aside / folder.CONFIG).write_text(public_config(config, facts.base), encoding="utf-8")
+        for file in aside.rglob("*.safetensors"):
+            # The library writes weights for their owner's eyes alone.
+            file.chmod((aside / folder.CONFIG).stat().st_mode)
     size = sum(file.stat().st_size for file in output.glob("*.safetensors"))
     url = None
     if api is not None and push is not None:
@@ -140,7 +147,7 @@ def _check(
     for what, (is_so, where) in faults.items():
         if is_so:
             raise ConfigError(what, where=where, fix="leave it out")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and (not output.is_dir() or folder.holds_something(output)):
         raise ConfigError(
             "there is something in the output folder already",
             where=str(output),
