@@ -1,11 +1,16 @@
 """A grid of runs: every combination once, the same after a kill, sorted with intervals."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from truing.errors import ConfigError, KnobError
-from truing.jobs.sweep import sweep
+from truing.jobs.sweep import child_environment, sweep
 from truing.jobs.sweep_grid import axes_of, axis, points, with_knob
 
 BASE = {"model": "m", "data": "d"}
@@ -59,6 +64,14 @@ def test_a_wrong_point_is_told_before_any_run(least, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+def test_runs_share_the_devices_and_threads_that_they_were_given():
+    seen = [child_environment({"CUDA_VISIBLE_DEVICES": "2,5"}, place, 2, 4) for place in range(4)]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in seen] == ["2", "5", "2", "5"]
+    assert child_environment({}, 1, 2, 2)["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in child_environment({}, 1, 0, 2)
+    assert child_environment({"OMP_NUM_THREADS": "3"}, 0, 0, 2)["OMP_NUM_THREADS"] == "3"
+
+
 @pytest.fixture(scope="module")
 def swept(least, world_pairs, tmp_path_factory):
     """Two rates of which one does nothing; the second call finds both done."""
@@ -96,6 +109,13 @@ def test_an_unknown_measure_is_refused_with_those_that_there_are(swept):
         sweep(base, axes, output, sort="nonsense")
 
 
+def test_an_unknown_measure_is_told_after_the_first_run(swept, tmp_path):
+    base, axes, *_ = swept
+    with pytest.raises(ConfigError, match="no number nonsense"):
+        sweep(base, axes, tmp_path / "sweep", sort="nonsense")
+    assert len(list((tmp_path / "sweep" / "runs").iterdir())) == 1
+
+
 @pytest.mark.soak
 def test_two_at_a_time_give_what_one_after_the_other_gives(swept, tmp_path):
     base, axes, _, result = swept
@@ -112,3 +132,40 @@ def test_a_run_that_stops_itself_is_a_line_and_the_others_go_on(swept, tmp_path)
     result = sweep(base, axes_of(["learning_rate=1e30,1e-6"]), tmp_path / "sweep", jobs=2)
     assert [bool(line.fault) for line in result.lines] == [False, True]
     assert "finite" in result.lines[1].fault or "nan" in result.lines[1].fault
+
+
+def a_sweep(base, output, axes):
+    """The command in a process group of its own, as a shell starts it."""
+    keys = [f"{key}={value}" for key, value in base.items() if key != "evaluation"]
+    held = [f"evaluation.{key}={value}" for key, value in base["evaluation"].items()]
+    command = [sys.executable, "-m", "truing", "sweep", *keys, *held, *axes, "--jobs", "2"]
+    return subprocess.Popen(
+        [*command, "--output", str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.soak
+def test_ctrl_c_ends_both_runs_with_a_checkpoint_and_the_same_command_goes_on(swept, tmp_path):
+    base, *_ = swept
+    base, axes = {**base, "epochs": 40}, ["seed=0,1"]
+    first = a_sweep(base, tmp_path / "sweep", axes)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and first.poll() is None:
+        if len(list(tmp_path.glob("sweep/runs/*/metrics.jsonl"))) == 2:
+            break
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGINT)
+    _, said = first.communicate(timeout=120)
+    assert first.returncode == 130, said
+    assert "the same command" in said
+    runs = list(tmp_path.glob("sweep/runs/*"))
+    assert all(list(run.glob("checkpoint-*")) for run in runs)
+    second = a_sweep(base, tmp_path / "sweep", axes)
+    shown, said = second.communicate(timeout=200)
+    assert second.returncode == 0, said
+    assert all((run / "finished.json").exists() for run in runs)
+    assert shown.splitlines()[0].startswith("seed\t")

@@ -30,7 +30,11 @@ def show_sweep(
     from truing.jobs.sweep_grid import axes_of
 
     axes = axes_of(items[len(recipe) :])
-    result = sweep(base, axes, output, sort=sort, jobs=jobs, progress=console.BARS)
+    try:
+        result = sweep(base, axes, output, sort=sort, jobs=jobs, progress=console.BARS)
+    except KeyboardInterrupt:
+        console.say(f"go on: the same command again; what is finished lies in {output}")
+        raise
     if as_json:
         console.show_json(result.to_json())
     else:

@@ -122,9 +122,9 @@ def sweep(
         )
     output = Path(output)
     (output / RUNS).mkdir(parents=True, exist_ok=True)
-    devices = max(1, torch.cuda.device_count())
-    at_once = min(jobs or devices, len(grid))
-    run = _Runs(output, devices, at_once)
+    devices = torch.cuda.device_count()
+    at_once = min(jobs or max(1, devices), len(grid))
+    run = _Runs(output, devices, at_once, sort)
     lines = run.here(grid, progress) if at_once == 1 else run.beside(grid, progress)
     measure = _measure(sort, lines)
     lines = sorted(lines, key=lambda line: _place(line, measure))
@@ -140,6 +140,7 @@ class _Runs:
     output: Path
     devices: int
     at_once: int
+    sort: str | None
 
     def here(self, grid: Sequence[Point], progress: Progress) -> list[Line]:
         """In this process, one after the other."""
@@ -190,6 +191,9 @@ class _Runs:
                 fault = str(error)
         file = run / folder.EVALUATION
         numbers = json.loads(file.read_text(encoding="utf-8")) if not fault else {}
+        if numbers:
+            # After the first run, not after the last.
+            _refuse_unknown(self.sort, numbers)
         return Line(point.name, point.settings, numbers, fault)
 
     def _train(self, point: Point, progress: Progress) -> None:
@@ -218,10 +222,7 @@ class _Runs:
         asked.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
         known = (run / folder.CONFIG).is_file()
         what = ["--resume", str(run)] if known else [str(asked)]
-        threads = max(1, (os.cpu_count() or 1) // self.at_once)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        if torch.cuda.is_available():
-            environment["CUDA_VISIBLE_DEVICES"] = str(device % self.devices)
+        environment = child_environment(os.environ, device, self.devices, self.at_once)
         with (logs / f"{point.name}.txt").open("w", encoding="utf-8") as words:
             child = subprocess.Popen(
                 [sys.executable, "-m", "truing", "train", *what],
@@ -229,6 +230,9 @@ class _Runs:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 text=True,
+                # Ctrl-C reaches this process alone, which asks each child once: to be asked
+                # twice would stop it before it has saved.
+                start_new_session=True,
             )
             children.add(child)
             code = child.wait()
@@ -243,6 +247,26 @@ class _Runs:
             )
 
 
+def child_environment(
+    given: Mapping[str, str], device: int, devices: int, at_once: int
+) -> dict[str, str]:
+    """What a run in a process of its own is told of the machine.
+
+    Args:
+        given: of this process; threads and devices that it names are heeded.
+        device: the number of the run's place, from 0.
+        devices: how many GPUs this process sees.
+        at_once: runs at a time, among which the cores are parted.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // at_once))
+    environment = {"OMP_NUM_THREADS": threads, **given}
+    if devices:
+        seen = [one for one in given.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+        names = seen or [str(number) for number in range(devices)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[device % len(names)]
+    return environment
+
+
 # ------------------------------------------------------------------ results
 
 
@@ -254,13 +278,21 @@ def _measure(sort: str | None, lines: Sequence[Line]) -> str:
             where="sweep",
             fix="mend what is wrong, and give the same command again",
         )
-    known = [key for key in found[0] if isinstance(found[0][key], int | float)]
+    known = _known(found[0])
+    return sort or next(key for key in (*_FIRST, *known) if key in known)
+
+
+def _known(numbers: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in numbers.items() if isinstance(value, int | float)]
+
+
+def _refuse_unknown(sort: str | None, numbers: Mapping[str, Any]) -> None:
+    known = _known(numbers)
     if sort is not None and sort not in known:
-        shown = [key for key in known if f"{key}_low" in found[0]]
+        shown = [key for key in known if f"{key}_low" in numbers]
         raise ConfigError(
             f"the runs have no number {sort}", where="--sort", fix=f"one of {', '.join(shown)}"
         )
-    return sort or next(key for key in (*_FIRST, *known) if key in known)
 
 
 def _place(line: Line, measure: str) -> tuple[bool, float]:
