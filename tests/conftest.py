@@ -71,7 +71,8 @@ def here(capsys):
 
     def call(*arguments: object) -> Ended:
         try:
-            code = run(lambda: app([str(one) for one in arguments]), debug=False)
+            words = [str(one) for one in arguments]
+            code = run(lambda: app(words), debug=False, as_json="--json" in words)
         except SystemExit as end:
             code = end.code
         found = capsys.readouterr()

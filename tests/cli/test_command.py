@@ -60,6 +60,31 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(key, sentence, good, tmp_p
     assert found.stdout == ""
 
 
+def test_whoever_reads_json_gets_the_error_as_json(good, tmp_path, here):
+    flags = ("--model", "nowhere/at-all", "--data", good, "--output", tmp_path / "run")
+    found = here("train", *flags, "--json")
+    assert found.returncode == 1
+    error = json.loads(found.stdout)["error"]
+    assert error["where"] == "nowhere/at-all"
+    assert "there is no such folder" in error["what"]
+    assert error["fix"]
+    assert "error:" in found.stderr
+
+
+def test_a_recipe_that_cannot_be_read_is_a_fault_that_check_tells(tmp_path, here):
+    found = here("check", tmp_path / "none.yaml", "--json")
+    assert found.returncode == 1
+    report = json.loads(found.stdout)
+    assert report["good"] is False
+    assert "cannot be read" in report["faults"][0]["what"]
+
+
+def test_an_empty_question_is_a_mistake(here):
+    found = here("chat", model_folder(), "", "--alone")
+    assert found.returncode == 1
+    assert "there is no question" in found.stderr
+
+
 def test_a_flag_and_an_override_of_one_key_is_a_mistake(good, here):
     found = here("train", "--model", "a", "model=b", f"data={good}", "output=c")
     assert found.returncode == 1

@@ -78,6 +78,11 @@ def test_a_table_is_a_table_at_a_terminal_and_lines_with_tabs_in_a_pipe():
     assert "torch" in dict(rows)
 
 
+def test_a_conversation_at_a_terminal_is_no_json_value():
+    shown = at_terminal("chat", model_folder(), "--alone", "--json", NO_COLOR="1")
+    assert "no JSON value" in " ".join(shown.split())
+
+
 def test_a_reader_that_has_enough_is_no_fault():
     command = [*COMMAND, "objectives"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -170,5 +170,5 @@ def doctor(
 def main() -> None:
     """Entry point of the command."""
     arguments = sys.argv[1:]
-    code = run(lambda: app(arguments), debug="--debug" in arguments)
+    code = run(lambda: app(arguments), debug="--debug" in arguments, as_json="--json" in arguments)
     sys.exit(code)

@@ -57,11 +57,10 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Everything that is wrong with a run, its needs, memory and time; loads no weights."""
-    from truing.cli.show import configured
     from truing.cli.show_check import show_check
 
     flags = given(data, lora=lora, model=model, objective=objective, output=output)
-    code = show_check(configured(items or [], flags), as_json=as_json)
+    code = show_check(items or [], flags, as_json=as_json)
     if code:
         raise typer.Exit(code)
 

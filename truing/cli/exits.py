@@ -10,7 +10,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from truing.errors import TruingError
@@ -18,7 +18,7 @@ from truing.errors import TruingError
 BUG, INTERRUPTED = 70, 130
 
 
-def run(command: Callable[[], object], *, debug: bool) -> int:
+def run(command: Callable[[], object], *, debug: bool, as_json: bool = False) -> int:
     """Run a command; its exit code. Nothing but a bug leaves a trace, and that in a file.
 
     Wrong usage and `--help` end the command themselves (SystemExit).
@@ -26,6 +26,7 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
     Args:
         command: the whole command line, parsing included.
         debug: let errors through with their trace.
+        as_json: whoever reads stdout gets one JSON value, of an error too.
     """
     if not debug:
         # Advice of libraries on their own interfaces is not for the user of a command.
@@ -50,9 +51,13 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         if debug:
             raise
         _complain(str(error))
+        if as_json:
+            _show_json({"what": error.what, "where": error.where, "fix": error.fix})
         return error.exit_code
     except KeyboardInterrupt:
         _complain("interrupted")
+        if as_json:
+            _show_json({"what": "interrupted", "where": "", "fix": ""})
         return INTERRUPTED
     except Exception as error:
         if debug:
@@ -74,6 +79,15 @@ def _complain(text: str) -> None:
 
     number = os.environ.get("RANK", "0")
     console.complain(text if number == "0" else f"[rank {number}] {text}")
+
+
+def _show_json(error: Mapping[str, str]) -> None:
+    from truing.cli import console
+
+    # Of several processes one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        console.show_json({"error": error})
+        sys.stdout.flush()
 
 
 def _bug(error: Exception) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truing.cli import console
+from truing.errors import ConfigError
 
 if TYPE_CHECKING:
     from truing.jobs.chat import Conversation
@@ -39,12 +40,13 @@ def show_chat(
     model: str, *, sampling: Mapping[str, Any], as_json: bool, question: str | None, **options: Any
 ) -> None:
     """`truing chat`: a question from the command or from stdin, else a conversation."""
+    if question is None and not sys.stdin.isatty():
+        question = sys.stdin.read().removesuffix("\n")
+    _check_question(question, as_json=as_json)
     console.quiet_libraries()
     from truing.jobs.chat import open_conversation
     from truing.responses import Sampling
 
-    if question is None and not sys.stdin.isatty():
-        question = sys.stdin.read().removesuffix("\n")
     conversation = open_conversation(model, sampling=Sampling(**sampling), **options)
     if question is not None:
         _one_question(conversation, question, as_json=as_json)
@@ -52,6 +54,19 @@ def show_chat(
     console.say("ask; /new forgets what was said, an empty line or Ctrl-D ends")
     for asked in _questions(conversation):
         _answer(conversation, asked)
+
+
+def _check_question(question: str | None, *, as_json: bool) -> None:
+    if question is not None and not question.strip():
+        raise ConfigError(
+            "there is no question", where="QUESTION", fix="give one, or write it to stdin"
+        )
+    if question is None and as_json:
+        raise ConfigError(
+            "a conversation at a terminal is no JSON value",
+            where="--json",
+            fix="give the question with the command, or leave --json out",
+        )
 
 
 def _questions(conversation: "Conversation") -> Iterator[str]:

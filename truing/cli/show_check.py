@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from truing.cli import console
+from truing.cli.show import configured
+from truing.errors import ConfigError
 
 if TYPE_CHECKING:
     from truing.jobs.check import CheckReport
@@ -12,12 +14,18 @@ if TYPE_CHECKING:
 _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
-def show_check(values: Mapping[str, Any], *, as_json: bool) -> int:
+def show_check(items: list[str], flags: Mapping[str, Any], *, as_json: bool) -> int:
     """`truing check`; the exit code."""
     console.quiet_libraries()
-    from truing.jobs.check import check
+    from truing.jobs.check import CheckReport, check
 
-    report = check(values, progress=console.BARS)
+    try:
+        values = configured(items, flags)
+    except ConfigError as error:
+        # A file that cannot be read is a fault like any other.
+        report = CheckReport((error,))
+    else:
+        report = check(values, progress=console.BARS)
     if as_json:
         console.show_json(report.to_json())
     else:
