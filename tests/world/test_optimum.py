@@ -51,6 +51,11 @@ def chi2_log_ratio(shift):
     return np.log(lambertw(np.exp(SCORES / BETA + shift)).real)
 
 
+def logit_of_loss(loss):
+    """The z whose -log sigmoid(-z) is the loss."""
+    return loss + np.log(-np.expm1(-loss))
+
+
 PAIRWISE = {
     f"dpo(beta={BETA})": tilted(BETA),
     f"odpo(beta={BETA}, alpha=0.5, scale='identity')": tilted(BETA / 1.5),
@@ -66,6 +71,22 @@ PAIRWISE = {
         # -exp(-r) = u < 0; the shift is measured from where the best response's u reaches 0
         lambda c: -np.log(-(SCORES - SCORES.max()) / BETA + np.exp(-c))
     ),
+    f"f_dpo(beta={BETA}, divergence='js')": from_gaps(
+        # log 2 + log sigmoid(r) = u < log 2, the shift measured from that bound
+        lambda c: -logit_of_loss((SCORES.max() - SCORES) / BETA + np.exp(-c))
+    ),
+    f"f_dpo(beta={BETA}, divergence='alpha', alpha=0.4)": from_gaps(
+        # (1 - exp(-0.4 r)) / 0.4 = u < 1 / 0.4, measured in the same way
+        lambda c: -np.log(0.4 * (SCORES.max() - SCORES) / BETA + np.exp(-c)) / 0.4
+    ),
+    f"d2po(beta={BETA}, gamma=0.8)": from_gaps(
+        lambda c: (SCORES / BETA + c) * LENGTHS / np.cumsum(0.8 ** np.arange(1, 6))[LENGTHS - 1]
+    ),
+    f"simpo(beta={BETA}, gamma=0)": from_gaps(lambda c: LENGTHS * (SCORES / BETA + c) - REFERENCE),
+    f"ipo(beta={BETA}, average=True)": from_gaps(
+        lambda c: LENGTHS * ((2 * WINS - 1).mean(axis=1) / (2 * BETA) + c)
+    ),
+    f"likelihood_ratio(beta={BETA})": normalised(OTHER + SCORES / BETA),
     "rebel(eta=1.5)": normalised(REFERENCE + 1.5 * SCORES),
 }
 LISTWISE = {
@@ -85,6 +106,8 @@ def view_of(logits, pairs, references):
         group=torch.zeros(RESPONSES, dtype=torch.int64),
         pairs=pairs,
         references=torch.stack(spread),
+        # What the reference says of the response without its prompt.
+        unconditional=torch.tensor(OTHER),
         scores=torch.tensor(SCORES),
         row_ids=torch.tensor([7]),
     )
