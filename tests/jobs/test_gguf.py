@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
 from truing import evaluate, train
@@ -112,6 +113,24 @@ def test_it_is_trained_and_evaluated_with_a_tokenizer_beside_it(file, lora, leas
     if lora:
         adapter = json.loads((result.output / "adapter_config.json").read_text())
         assert adapter["base_model_name_or_path"].endswith("base"), "no adapter sits on a GGUF file"
+
+
+@pytest.mark.parametrize(("kind", "pieces"), [("smollm", ["1", "0"]), ("gpt-2", ["10"])])
+def test_text_is_cut_as_the_files_vocabulary_was_learned(kind, pieces, tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "words.gguf", "llama")
+    tokens = ["<end>", *sorted(pre_tokenizers.ByteLevel.alphabet()), "10"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(kind)
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL, *[gguf.TokenType.NORMAL] * (len(tokens) - 1)])
+    writer.add_token_merges(["1 0"])
+    writer.add_eos_token_id(0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    tokenizer = load_tokenizer(str(tmp_path / "words.gguf"))
+    assert tokenizer.convert_ids_to_tokens(tokenizer("10").input_ids) == pieces
 
 
 def test_what_is_missing_is_said(file, tmp_path, monkeypatch):

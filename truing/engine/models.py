@@ -21,14 +21,14 @@ from transformers import (
 )
 
 from truing.engine.forward import use_own_attention
-from truing.engine.gguf_files import is_gguf, load_gguf, place_of
+from truing.engine.gguf_files import is_gguf, load_gguf, place_of, split_as_learned
 from truing.engine.noise import without_dropout
 from truing.errors import ModelError
 
 # Code that lies beside the weights is never run, and nobody is asked whether it may be.
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 # What transformers raises for a folder, hub name or file that it cannot make a model of.
-_LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
+LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,10 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
         tokenizer: Any = AutoTokenizer.from_pretrained(
             place, local_files_only=only_here(place), **_of(revision), **_NO_CODE, **file
         )
-    except _LOADING_FAULTS as error:
+    except LOADING_FAULTS as error:
         raise _unloadable("tokenizer", path, error) from error
+    if file:
+        split_as_learned(path, tokenizer)
     if tokenizer.eos_token_id is None:
         raise ModelError(
             "the tokenizer has no end token", where=path, fix="set eos_token in its configuration"
@@ -133,24 +135,47 @@ def load_model(path: str, dtype: torch.dtype) -> PreTrainedModel:
     """
     place, file = place_of(path)
     try:
-        model: Any = (
-            load_gguf(place, file, dtype)
+        loaded: Any = (
+            (load_gguf(place, file, dtype), {})
             if file
             else AutoModelForCausalLM.from_pretrained(
                 place,
                 dtype=dtype,
                 use_safetensors=True,
                 local_files_only=only_here(place),
+                output_loading_info=True,
                 **_NO_CODE,
             )
         )
-    except _LOADING_FAULTS as error:
+    except LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
+    model, found = loaded
+    refuse_missing(found, path)
     # Torch's own attention in every plain call, on every device; families with attention of their
     # own keep it.
     use_own_attention(model)
     without_dropout(model)
     return model.eval()
+
+
+def refuse_missing(found: Mapping[str, Any], path: str) -> None:
+    """Weights that the files lack were drawn at random, with a word of transformers at most.
+
+    Args:
+        found: what transformers says of a model that it has loaded (`output_loading_info`).
+        path: of the model.
+
+    Raises:
+        ModelError: names some of them.
+    """
+    missing = sorted(found.get("missing_keys", ()))
+    if missing:
+        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        raise ModelError(
+            f"{len(missing)} of the model's weights are not in its files ({shown})",
+            where=path,
+            fix="fetch or save it again, and see that it is of the kind that is asked for",
+        )
 
 
 def load_config(path: str, revision: str | None = None) -> Any:
@@ -164,7 +189,7 @@ def load_config(path: str, revision: str | None = None) -> Any:
         return AutoConfig.from_pretrained(
             place, local_files_only=only_here(place), **_of(revision), **_NO_CODE, **file
         )
-    except _LOADING_FAULTS as error:
+    except LOADING_FAULTS as error:
         raise _unloadable("model", path, error) from error
 
 
