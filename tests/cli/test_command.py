@@ -124,6 +124,17 @@ def test_debug_shows_the_trace(good, tmp_path):
     assert "Traceback" in found.stderr
 
 
+@pytest.mark.parametrize("place", ["learning_rate=1e-6_0a/run.yaml", "learning_rate=1e-6.yaml"])
+def test_a_recipe_may_lie_where_a_sweep_has_put_it(place, good, tmp_path, here, monkeypatch):
+    recipe = tmp_path / place
+    recipe.parent.mkdir(exist_ok=True)
+    recipe.write_text(f"model: {model_folder()}\ndata: {good}\nmax_length: 3\n")
+    monkeypatch.chdir(tmp_path)
+    report = json.loads(here("check", place, f"output={tmp_path / 'run'}", "--json").stdout)
+    [fault] = report["faults"]
+    assert "left" in fault["what"]
+
+
 def test_resume_takes_nothing_beside_it(tmp_path, here):
     found = here("train", "--resume", tmp_path, "epochs=3")
     assert found.returncode == 2

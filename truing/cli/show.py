@@ -108,10 +108,22 @@ def _show_rounds(lines: Sequence[Mapping[str, Any]]) -> None:
     console.show_table(title if lines[-1].get("win_rate") is not None else "", columns, rows)
 
 
+def recipe_and_rest(items: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The recipe file, if the first item is one, and the items with keys.
+
+    A path may hold `=` too: the runs of a sweep are called after their settings.
+    """
+    if not items:
+        return None, []
+    key, equals, _ = items[0].partition("=")
+    if equals and os.sep not in key and not Path(items[0]).is_file():
+        return None, list(items)
+    return items[0], list(items[1:])
+
+
 def configured(items: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Recipe file, then flags, then overrides: the later one wins."""
-    recipe = items[0] if items and "=" not in items[0] else None
-    overrides = items[1:] if recipe is not None else items
+    recipe, overrides = recipe_and_rest(items)
     values = {} if recipe is None else read_config(Path(recipe))
     for name in overrides:
         key = name.partition("=")[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truing.cli import console
-from truing.cli.show import configured
+from truing.cli.show import configured, recipe_and_rest
 
 if TYPE_CHECKING:
     from truing.jobs.sweep import Line, SweepResult
@@ -23,13 +23,13 @@ def show_sweep(
     as_json: bool,
 ) -> int:
     """`truing sweep`; 3 where a run failed."""
-    recipe = [item for item in items[:1] if "=" not in item]
-    base = configured(recipe, flags)
+    recipe, keys = recipe_and_rest(items)
+    base = configured([] if recipe is None else [recipe], flags)
     console.quiet_libraries()
     from truing.jobs.sweep import sweep
     from truing.jobs.sweep_grid import axes_of
 
-    axes = axes_of(items[len(recipe) :])
+    axes = axes_of(keys)
     try:
         result = sweep(base, axes, output, sort=sort, jobs=jobs, progress=console.BARS)
     except KeyboardInterrupt:
