@@ -14,7 +14,6 @@ import datasets
 import numpy as np
 import torch
 from peft import LoraConfig
-from transformers import TrainerCallback
 
 from truing.config import build_config
 from truing.core.progress import SILENT
@@ -42,7 +41,7 @@ class Trace:
         ids: for each response of the first step its prompt and its tokens, chosen ones first.
         reference: log-prob of each of these under the reference, nats; empty where there is none.
         losses: of each optimizer step.
-        gradient: of the first step, by parameter, after clipping.
+        gradient: of the first step, by parameter, before it is clipped.
     """
 
     ids: list[tuple[list[int], list[int]]]
@@ -51,19 +50,20 @@ class Trace:
     gradient: dict[str, torch.Tensor]
 
 
-class Watch(TrainerCallback):
-    """Keeps the gradient of the first step; the same object in both trainers."""
+def watched(trainer: Any) -> dict[str, torch.Tensor]:
+    """Filled with the first step's gradient before it is clipped: clipped, its size is lost."""
+    found: dict[str, torch.Tensor] = {}
+    clip = trainer.accelerator.clip_grad_norm_
 
-    def __init__(self) -> None:
-        self.gradient: dict[str, torch.Tensor] = {}
+    def clipped(*arguments: Any, **more: Any) -> Any:
+        if not found:
+            for name, weight in trainer.model.named_parameters():
+                if weight.grad is not None:
+                    found[name] = weight.grad.clone()
+        return clip(*arguments, **more)
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
-        if state.global_step == 0:
-            self.gradient = {
-                name: weight.grad.clone()
-                for name, weight in model.named_parameters()
-                if weight.grad is not None
-            }
+    trainer.accelerator.clip_grad_norm_ = clipped
+    return found
 
 
 @contextmanager
@@ -122,7 +122,6 @@ def theirs_of(
     rows: Sequence[dict[str, Any]],
     *,
     lora: bool = False,
-    callbacks: Sequence[TrainerCallback] = (),
     **arguments: Any,
 ) -> Any:
     """TRL's trainer on these rows in their order; not yet run."""
@@ -155,15 +154,13 @@ def theirs_of(
             train_dataset=datasets.Dataset.from_list([dict(row) for row in rows]),
             processing_class=tokenizer,
             peft_config=adapters if lora else None,
-            callbacks=list(callbacks),
             **beside,
         )
 
 
 def run_theirs(trainer: Any) -> Trace:
     """Train, and give what was seen."""
-    watch = Watch()
-    trainer.add_callback(watch)
+    gradient = watched(trainer)
     with their_warnings():
         trainer.train()
     if "completion_mask" in trainer.first:
@@ -182,7 +179,7 @@ def run_theirs(trainer: Any) -> Trace:
                 f"{side}_attention_mask",
             )
         ]
-    return Trace(ids, [], trainer.seen, watch.gradient)
+    return Trace(ids, [], trainer.seen, gradient)
 
 
 def _by_mask(batch: Any, ids: str, response: str, real: str) -> list[tuple[list[int], list[int]]]:
@@ -241,8 +238,7 @@ def run_ours(
 ) -> Trace:
     """Train, and give what was seen."""
     trainer, trained, run = ours_of(keys, rows, change)
-    watch = Watch()
-    trainer.add_callback(watch)
+    gradient = watched(trainer)
     trainer.train()
     lines = (run / "metrics.jsonl").read_text().splitlines()
     first = trained.at(range(ROWS_A_STEP))
@@ -252,9 +248,11 @@ def run_ours(
         (first.examples[row].prompt.tolist(), first.examples[row].responses[side].tolist())
         for row, side in order
     ]
-    reference = [_sums(first, row)[side] for row, side in order] if first.references else []
+    # A reference that follows the policy is computed in each step, and known to no row.
+    is_known = any(one is not None for one in first.references)
+    reference = [_sums(first, row)[side] for row, side in order] if is_known else []
     losses = [json.loads(line)["loss"] for line in lines]
-    return Trace(ids, reference, losses, watch.gradient)
+    return Trace(ids, reference, losses, gradient)
 
 
 def _sums(rows: Any, row: int) -> list[float]:

@@ -86,6 +86,53 @@ def test_a_name_in_dataset_info_becomes_its_file(tmp_path):
     assert objective(found) == r.simpo(beta=0.1, gamma=0.5)
 
 
+def test_columns_of_dataset_info_are_mapped_and_what_else_it_says_is_named(tmp_path):
+    info = {
+        "mine": {
+            "file_name": "mine.json",
+            "ranking": True,
+            "columns": {"prompt": "question", "chosen": "good", "rejected": "rejected"},
+        },
+        "talk": {
+            "file_name": "talk.json",
+            "formatting": "sharegpt",
+            "ranking": True,
+            "num_samples": 9,
+            "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+            "tags": {"role_tag": "who", "user_tag": "asker"},
+        },
+        "script": {"script_url": "load.py"},
+    }
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    file = tmp_path / "run.yaml"
+    head = f"stage: dpo\nmodel_name_or_path: m\ndataset_dir: {tmp_path}\n"
+    file.write_text(f"{head}dataset: mine\n")
+    # A prompt of LLaMA-Factory's own layout is a user's turn, which Truing calls an instruction.
+    assert migrate(file).keys["columns"] == {"instruction": "question", "chosen": "good"}
+    file.write_text(f"{head}dataset: talk\n")
+    found = migrate(file)
+    assert found.keys["columns"] == {"role": "who"}
+    assert "talk.num_samples=9" in words(found)
+    assert "talk.tags.user_tag=asker" in words(found)
+    file.write_text(f"{head}dataset: mine, talk, script\n")
+    found = migrate(file)
+    assert "columns" not in found.keys
+    for name in ("columns of", "mine.json", "talk.json", "script.script_url=load.py"):
+        assert name in words(found)
+
+
+def test_columns_that_are_read_by_themselves_are_not_mapped(shared, tmp_path):
+    folder = shared / "data/preferences/llamafactory-demos"
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        f"stage: dpo\nmodel_name_or_path: m\ndataset_dir: {folder}\ndataset: dpo_en_demo\n"
+    )
+    found = migrate(file)
+    assert found.keys["data"] == str(folder / "dpo_en_demo.json")
+    assert "columns" not in found.keys
+    assert "dpo_en_demo" not in words(found)
+
+
 def test_a_command_line_is_read_with_its_launcher():
     found = migrate(
         command="accelerate launch --num_processes 4 trl/scripts/kto.py --dataset_name mine.jsonl "
@@ -142,6 +189,7 @@ def test_a_loss_is_said_in_the_mode_that_equals_trl(given, expected, tmp_path):
         ({"f_divergence_type": "alpha_divergence", "f_alpha_divergence_coef": 2.0}, "outside of"),
         ({"learning_rate": "fast"}, "is no number"),
         ({"beta": -1}, "must be greater than 0"),
+        ({"truncation_mode": "keep"}, "no such mode"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -165,6 +213,79 @@ def test_arguments_without_effect_and_unknown_ones_are_named(tmp_path):
     assert "cdpo(beta=0.1, epsilon=0.1)" in told
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"f_alpha_divergence_coef": 0.3}, "f_alpha_divergence_coef"),
+        ({"ref_model_mixup_alpha": 0.3}, "ref_model_mixup_alpha=0.3"),
+        ({"eval_steps": 10}, "eval_steps=10"),
+        ({"do_eval": True}, "do_eval=True"),
+        ({"cpo_alpha": 0.5, "simpo_gamma": 1.0}, "simpo_gamma"),
+        ({"loss_type": "alphapo", "cpo_alpha": 0.5}, "cpo_alpha"),
+        ({"loss_type": "kto", "truncation_mode": "keep_end"}, "truncation_mode=keep_end"),
+        ({"datasets": [{"path": "a"}], "dataset_name": "b"}, "dataset_name=b"),
+        ({"stage": "dpo", "finetuning_type": "full", "lora_rank": 4}, "lora_rank=4"),
+        ({"stage": "dpo", "finetuning_type": "freeze"}, "the run file trains all"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_had_no_effect_there_is_named(given, named, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({"model_name_or_path": "m", **given}))
+    assert named in words(migrate(file))
+
+
+@pytest.mark.parametrize(
+    ("loss", "origin"),
+    [("simpo", "TRL's CPOTrainer"), (["alphapo"], None), ("apo_zero_unpaired", "TRL's KTOTrainer")],
+)
+def test_a_loss_that_one_trainer_alone_has_tells_the_method(loss, origin, tmp_path):
+    file = tmp_path / "trl.yaml"
+    file.write_text(yaml.safe_dump({"model_name_or_path": "m", "loss_type": loss}))
+    if origin is None:
+        with pytest.raises(ConfigError, match="CPOTrainer has no loss"):
+            migrate(file)
+        return
+    found = migrate(file)
+    assert found.origin == origin
+    assert "method" not in words(found, "default")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"beta": "strong"},
+        {"loss_type": ["sigmoid", "sft"], "loss_weights": ["a", 1.0]},
+        {"cpo_alpha": "x"},
+        {"ld_alpha": [0.5]},
+        {"max_length": "long"},
+        {"seed": 1.5},
+        {"num_processes": "x"},
+        {"stage": "dpo", "pref_beta": "x"},
+        {"stage": "dpo", "cutoff_len": "x"},
+        {"stage": "dpo", "lora_rank": 1.5},
+    ],
+    ids=str,
+)
+def test_a_value_that_is_no_number_is_an_error_that_names_its_argument(given, tmp_path):
+    file = tmp_path / "trl.yaml"
+    file.write_text(yaml.safe_dump({"model_name_or_path": "m", **given}))
+    with pytest.raises(ConfigError, match=rf"`{list(given)[-1]}` is no (whole )?number"):
+        migrate(file)
+
+
+def test_one_weight_is_a_list_of_one(tmp_path):
+    found = migrate(command="trl dpo --model_name_or_path m --loss_type ipo --loss_weights 0.5")
+    assert objective(found) == 0.5 * r.ipo(beta=0.1)
+
+
+def test_files_of_a_mixture_are_named_and_not_the_program_that_reads_them(tmp_path):
+    file = tmp_path / "trl.yaml"
+    mixture = [{"path": "json", "data_files": ["a.jsonl", "b.jsonl"]}, {"path": "org/set"}]
+    file.write_text(yaml.safe_dump({"model_name_or_path": "m", "datasets": mixture}))
+    assert migrate(file).keys["data"] == ["a.jsonl", "b.jsonl", "org/set"]
+
+
 def test_a_reference_that_follows_the_policy_is_taken_over(tmp_path):
     file = tmp_path / "trl.yaml"
     file.write_text("model_name_or_path: m\nsync_ref_model: true\nref_model_sync_steps: 4\n")
@@ -180,6 +301,8 @@ def test_what_to_read_is_asked_for(tmp_path):
         migrate()
     with pytest.raises(ConfigError, match="there is no argument"):
         migrate(command="trl dpo")
+    with pytest.raises(ConfigError, match="quotation has no end"):
+        migrate(command="trl dpo --beta '0.1")
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="holds no arguments"):
         migrate(tmp_path / "list.yaml")

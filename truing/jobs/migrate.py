@@ -16,8 +16,8 @@ from truing.config import RunConfig, build_config
 from truing.errors import ConfigError
 from truing.jobs.migrate_arguments import METHODS, read_command, read_file
 from truing.jobs.migrate_factory import MARKS, from_factory
-from truing.jobs.migrate_found import Found, Note
-from truing.jobs.migrate_trl import OF_METHOD, from_trl
+from truing.jobs.migrate_found import Found, Note, whole_of
+from truing.jobs.migrate_trl import OF_LOSS, OF_METHOD, from_trl
 from truing.training.folder import write_atomically
 
 _MEANINGS = {
@@ -85,8 +85,8 @@ def migrate(
         raise ConfigError("is there already", where=str(output), fix="give another name")
     arguments = read_file(Path(source)) if source is not None else read_command(str(command))
     found = Found(arguments)
-    processes = arguments.take("num_processes", 1)
-    origin = _say(found, method, devices or int(processes))
+    processes = whole_of(found, "num_processes", arguments.take("num_processes", 1))
+    origin = _say(found, method, devices or processes)
     _refuse_unknown(found)
     if found.trainer:
         found.keys["trainer"] = found.trainer
@@ -114,10 +114,7 @@ def _say(found: Found, method: str | None, devices: int) -> str:
             )
         from_factory(found, devices)
         return "LLaMA-Factory"
-    chosen = method or arguments.method
-    if chosen is None:
-        given = set(arguments.values)
-        chosen = next((name for name, marks in OF_METHOD.items() if marks & given), None)
+    chosen = method or arguments.method or _told_by(arguments.values)
     if chosen is None:
         chosen = "dpo"
         found.note("default", "method=dpo", "nothing tells the method", "--method kto, cpo or orpo")
@@ -127,6 +124,17 @@ def _say(found: Found, method: str | None, devices: int) -> str:
         )
     from_trl(found, chosen, devices)
     return f"TRL's {chosen.upper()}Trainer"
+
+
+def _told_by(values: Mapping[str, Any]) -> str | None:
+    """The method whose own arguments, or whose own loss, are given."""
+    loss = values.get("loss_type")
+    losses = set(map(str, loss)) if isinstance(loss, list) else {str(loss)}
+    for told, marks in ((set(values), OF_METHOD), (losses, OF_LOSS)):
+        found = next((name for name, some in marks.items() if some & told), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _refuse_unknown(found: Found) -> None:

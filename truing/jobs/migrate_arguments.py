@@ -72,9 +72,13 @@ def read_command(text: str) -> Arguments:
     of that only the number of processes is taken.
 
     Raises:
-        ConfigError: no argument is there, or the file of `--config` cannot be read.
+        ConfigError: no argument is there, a quotation has no end, or the file of `--config` cannot
+            be read.
     """
-    words = shlex.split(text.replace("\\\n", " "))
+    try:
+        words = shlex.split(text.replace("\\\n", " "))
+    except ValueError as error:
+        raise ConfigError("a quotation has no end", where="--args", fix="close it") from error
     start, method = _program(words)
     given = dict(_pairs(words[start:]))
     launcher = dict(_pairs(words[:start]))

@@ -1,14 +1,13 @@
 """A DPO, KTO, ORPO or SimPO run of LLaMA-Factory, said as a run file."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from truing import recipes as r
 from truing.errors import ConfigError
-from truing.jobs.migrate_found import Found
+from truing.jobs.migrate_dataset_info import take_data
+from truing.jobs.migrate_found import Found, loss_values, number_of, whole_of
 from truing.jobs.migrate_losses import Loss
 from truing.jobs.migrate_training import take_training
 from truing.objectives import LogRatio, Objective, Pairwise, Tail, Whole
@@ -110,9 +109,9 @@ def from_factory(found: Found, devices: int) -> None:
         )
     _take_loss(found, stage)
     _take_model(found)
-    _take_data(found)
+    take_data(found)
     found.keys["output"] = str(found.take("output_dir", "trainer_output"))
-    length = int(found.take("cutoff_len", 2048))
+    length = whole_of(found, "cutoff_len", found.take("cutoff_len", 2048))
     found.keys |= {"max_length": length, "truncation": "cut"}
     found.note(
         "changed",
@@ -130,9 +129,7 @@ def from_factory(found: Found, devices: int) -> None:
 
 
 def _take_loss(found: Found, stage: str) -> None:
-    defaults = {name: None for name in _Preference.__dataclass_fields__}
-    given = {name: value for name, value in found.take_some(defaults).items() if value is not None}
-    asked = _Preference(**given)
+    asked = _Preference(**loss_values(found, asdict(_Preference())))
     if stage == "kto":
         found.use(Loss(_kto(found, asked), _idle(asked, _OF_PAIRS)))
         return
@@ -223,60 +220,26 @@ def _take_model(found: Found) -> None:
             "LLaMA-Factory writes the turns by a template of its own",
             "the tokenizer's chat template is used: compare with `truing inspect DATA --model M`",
         )
+    _take_adapters(found)
+
+
+def _take_adapters(found: Found) -> None:
+    arguments = found.arguments
     kind = arguments.take("finetuning_type", "lora")
-    if kind not in {"lora", "full"}:
-        found.note("no equal", f"finetuning_type={kind}", "other ways to freeze weights", "LoRA")
-    rank = int(arguments.take("lora_rank", 8))
-    alpha = float(arguments.take("lora_alpha", 2 * rank))
+    if kind != "lora":
+        named = ("lora_rank", "lora_alpha", "lora_target", "lora_dropout")
+        found.idle(named, f"with finetuning_type: {kind}")
+        if kind != "full":
+            what, fix = "only some weights were trained; the run file trains all", "set `lora`"
+            found.note("no equal", f"finetuning_type={kind}", what, fix)
+        return
+    rank = whole_of(found, "lora_rank", arguments.take("lora_rank", 8))
+    alpha = number_of(found, "lora_alpha", arguments.take("lora_alpha", 2 * rank))
     targets, dropout = arguments.take("lora_target", "all"), arguments.take("lora_dropout", 0.0)
-    if kind == "lora":
-        names = targets.replace(" ", "").split(",") if isinstance(targets, str) else targets
-        named = "all-linear" if names == ["all"] else names
-        found.keys["lora"] = {"rank": rank, "alpha": alpha, "dropout": 0.0, "targets": named}
+    names = targets.replace(" ", "").split(",") if isinstance(targets, str) else targets
+    named = "all-linear" if names == ["all"] else names
+    found.keys["lora"] = {"rank": rank, "alpha": float(alpha), "dropout": 0.0, "targets": named}
     if dropout:
         found.note(
             "no equal", f"lora_dropout={dropout}", "noise in the policy alone", "it is 0 here"
         )
-
-
-def _take_data(found: Found) -> None:
-    arguments = found.arguments
-    folder = Path(str(arguments.take("dataset_dir", "data")))
-    known = _known(folder)
-    named = {"data": arguments.take("dataset"), "held": arguments.take("eval_dataset")}
-    paths = {}
-    for key, value in named.items():
-        names = value.split(",") if isinstance(value, str) else (value or [])
-        paths[key] = [_path(found, folder, known, name.strip()) for name in names]
-    if not paths["data"]:
-        found.note("no equal", "data", "no dataset is named", "give --data, or write `data:`")
-    else:
-        found.keys["data"] = paths["data"][0] if len(paths["data"]) == 1 else paths["data"]
-    if paths["held"]:
-        found.keys["evaluation"] = {"data": paths["held"][0]}
-        for more in paths["held"][1:]:
-            found.note("no equal", f"eval_dataset={more}", "a second one", "`truing evaluate`")
-
-
-def _known(folder: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _path(found: Found, folder: Path, known: Mapping[str, Any], name: str) -> str:
-    """The file or hub name behind a name of dataset_info.json."""
-    entry = known.get(name)
-    if not isinstance(entry, dict):
-        found.note(
-            "no equal",
-            f"dataset={name}",
-            f"{folder / 'dataset_info.json'} has no such entry",
-            "write the path of its file under `data`",
-        )
-        return name
-    if "file_name" in entry:
-        return str(folder / entry["file_name"])
-    return str(entry.get("hf_hub_url", name))

@@ -1,6 +1,6 @@
 """What a migration has found so far: the keys of a run file, and a sentence for each argument."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,6 +59,13 @@ class Found:
         """Those of these arguments that are given."""
         return {name: self.arguments.take(name) for name in defaults if self.arguments.has(name)}
 
+    def idle(self, names: Sequence[str], why: str) -> None:
+        """Name those of these arguments that are given and changed nothing there."""
+        for name in names:
+            if self.arguments.has(name):
+                value = self.arguments.take(name)
+                self.note("no equal", f"{name}={value}", f"had no effect {why}")
+
     def use(self, loss: Loss) -> None:
         """Write the objective, and say what never had an effect."""
         self.keys["objective"] = str(loss.objective)
@@ -77,3 +84,38 @@ def number_of(found: Found, name: str, value: Any) -> float:
     raise ConfigError(
         f"`{name}` is no number (got {value!r})", where=found.arguments.source, fix="mend it"
     )
+
+
+def whole_of(found: Found, name: str, value: Any) -> int:
+    """A value that must be a whole number.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    number = number_of(found, name, value)
+    if number == int(number):
+        return int(number)
+    raise ConfigError(
+        f"`{name}` is no whole number (got {value!r})", where=found.arguments.source, fix="mend it"
+    )
+
+
+def loss_values(found: Found, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a loss's arguments that are given, each of the kind of its default.
+
+    A default of None stands for a number that may be left out, a tuple for several words.
+
+    Raises:
+        ConfigError: a value that must be a number is none.
+    """
+    given = {name: value for name, value in found.take_some(defaults).items() if value is not None}
+    for name, value in given.items():
+        if isinstance(defaults[name], tuple) or name == "loss_weights":
+            given[name] = value if isinstance(value, list) else [value]
+        elif isinstance(defaults[name], str):
+            given[name] = str(value)
+        elif not isinstance(defaults[name], bool):
+            number_of(found, name, value)
+    for weight in given.get("loss_weights", []):
+        number_of(found, "loss_weights", weight)
+    return given

@@ -160,6 +160,9 @@ def _idle(given: DpoArguments) -> dict[str, str]:
         )
     if given.f_divergence_type != "reverse_kl" and "sft" in losses:
         idle["f_divergence_type"] = "changes nothing in the term `sft`"
+    coefficient, usual = given.f_alpha_divergence_coef, DpoArguments.f_alpha_divergence_coef
+    if coefficient != usual and given.f_divergence_type != "alpha_divergence":
+        idle["f_alpha_divergence_coef"] = "is read by f_divergence_type alpha_divergence alone"
     if given.discopop_tau != DpoArguments.discopop_tau and "discopop" not in losses:
         idle["discopop_tau"] = "is read by discopop alone"
     if given.ld_alpha is not None and "sft" in losses:
@@ -330,6 +333,10 @@ def cpo_loss(given: CpoArguments) -> Loss:
     idle = {}
     if given.label_smoothing and name in {"hinge", "ipo"}:
         idle["label_smoothing"] = f"is not read by the loss {name}"
+    if given.simpo_gamma != CpoArguments.simpo_gamma and name != "simpo":
+        idle["simpo_gamma"] = f"is not read by the loss {name}"
+    if given.cpo_alpha not in {nll, CpoArguments.cpo_alpha}:
+        idle["cpo_alpha"] = "is 0 for the loss alphapo, whatever is given"
     value = _weighted([pair, r.sft()], [1.0, nll])
     return Loss(_cpo_named(value, given, nll), idle)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from truing.config import GOVERNED
 from truing.jobs.migrate_arguments import Arguments
-from truing.jobs.migrate_found import Found, number_of
+from truing.jobs.migrate_found import Found, number_of, whole_of
 
 # Fields that Truing's trainer does not read, and what is there in their place.
 _NOT_READ: Mapping[str, str] = {
@@ -81,7 +81,7 @@ def _take_numbers(found: Found, defaults: Mapping[str, Any]) -> None:
     else:
         arguments.take("num_train_epochs")
         found.trainer["max_steps"] = arguments.take("max_steps")
-    keys["seed"] = int(number_of(found, "seed", found.take("seed", 42)))
+    keys["seed"] = whole_of(found, "seed", found.take("seed", 42))
     if arguments.has("data_seed"):
         value = arguments.take("data_seed")
         if value != keys["seed"]:
@@ -133,11 +133,16 @@ def _take_evaluation(found: Found) -> None:
     """How often the held-out rows are scored."""
     wanted = wants_evaluation(found.arguments)
     strategy = found.arguments.take("eval_strategy", found.arguments.take("evaluation_strategy"))
-    every = found.arguments.take("eval_steps", found.arguments.values.get("logging_steps"))
-    found.arguments.take("do_eval")
+    steps, whether = found.arguments.take("eval_steps"), found.arguments.take("do_eval")
     held = found.keys.get("evaluation")
     if not wanted:
+        for name, value in (("eval_steps", steps), ("do_eval", whether)):
+            if value:
+                fix = "set evaluation.data, and evaluation.every"
+                what = "had no effect without eval_strategy"
+                found.note("no equal", f"{name}={value}", what, fix)
         return
+    every = steps or found.arguments.values.get("logging_steps")
     if held is None:
         found.note(
             "no equal",

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from truing.jobs.migrate_found import Found
+from truing.errors import ConfigError
+from truing.jobs.migrate_found import Found, loss_values, whole_of
 from truing.jobs.migrate_losses import (
     CpoArguments,
     DpoArguments,
@@ -25,12 +26,19 @@ OF_METHOD: Mapping[str, frozenset[str]] = {
     "kto": frozenset({"desirable_weight", "undesirable_weight"}),
     "cpo": frozenset({"cpo_alpha", "simpo_gamma"}),
 }
+# The same by the name of a loss that no other trainer has.
+OF_LOSS: Mapping[str, frozenset[str]] = {
+    "kto": frozenset({"kto", "apo_zero_unpaired"}),
+    "cpo": frozenset({"simpo", "alphapo"}),
+}
 _LOSSES: Mapping[str, tuple[Any, Callable[[Any], Loss]]] = {
     "dpo": (DpoArguments, dpo_loss),
     "kto": (KtoArguments, kto_loss),
     "cpo": (CpoArguments, cpo_loss),
     "orpo": (OrpoArguments, orpo_loss),
 }
+# Not data sets, but the programs of `datasets` that read a kind of file.
+_READERS = frozenset({"json", "csv", "parquet"})
 _MEMORY = "it saved memory and changed no result"
 # What nothing in a run file does: what it did, and what to do.
 _NO_EQUAL: Mapping[str, tuple[str, str]] = {
@@ -96,13 +104,8 @@ def from_trl(found: Found, method: str, devices: int) -> None:
 
 def _take_loss(found: Found, method: str) -> None:
     kind, loss = _LOSSES[method]
-    defaults = asdict(kind())
-    given = found.take_some(defaults)
-    if isinstance(given.get("loss_type"), str) and isinstance(defaults.get("loss_type"), tuple):
-        given["loss_type"] = [given["loss_type"]]
-    given = {name: value for name, value in given.items() if value is not None}
     # A default is the call's own, so that nothing hides: beta stands in every expression.
-    found.use(loss(kind(**given)))
+    found.use(loss(kind(**loss_values(found, asdict(kind())))))
 
 
 def _take_model(found: Found) -> None:
@@ -134,10 +137,11 @@ def _take_model(found: Found) -> None:
 def _take_following(found: Found) -> None:
     """TR-DPO: a reference that follows the policy."""
     arguments = found.arguments
+    if not arguments.take("sync_ref_model", default=False):
+        found.idle(("ref_model_mixup_alpha", "ref_model_sync_steps"), "without sync_ref_model")
+        return
     share = arguments.take("ref_model_mixup_alpha", 0.6)
     every = arguments.take("ref_model_sync_steps", 512)
-    if not arguments.take("sync_ref_model", default=False):
-        return
     soft = f"tr_dpo_soft(alpha={share}, every={every})"
     found.keys["reference"] = f"sync(every={every})" if share == 1 else soft
     if share != 1 and every != 1:
@@ -158,10 +162,7 @@ def _take_adapters(found: Found) -> None:
         "dropout": ("lora_dropout", 0.05),
     }
     if not arguments.take("use_peft", default=False):
-        for theirs, _ in named.values():
-            if arguments.has(theirs):
-                value = arguments.take(theirs)
-                found.note("no equal", f"{theirs}={value}", "had no effect without use_peft")
+        found.idle([theirs for theirs, _ in named.values()], "without use_peft")
         return
     block = {ours: arguments.take(theirs, default) for ours, (theirs, default) in named.items()}
     if block["targets"] is None:
@@ -186,18 +187,20 @@ def _take_adapters(found: Found) -> None:
 
 def _take_data(found: Found) -> None:
     arguments = found.arguments
-    name, configuration = arguments.take("dataset_name"), arguments.take("dataset_config")
-    train = arguments.take("dataset_train_split", "train")
-    is_named = arguments.has("dataset_test_split")
-    held = arguments.take("dataset_test_split", "test")
     mixture = arguments.take("datasets")
     if arguments.has("test_split_size"):
         size = arguments.take("test_split_size")
         fix = "`truing split` makes two files; then set evaluation.data"
         found.note("no equal", f"test_split_size={size}", "a part of the mixture was held out", fix)
     if isinstance(mixture, list) and mixture:
-        found.keys["data"] = [_source(found, one, train) for one in mixture]
+        found.keys["data"] = [path for one in mixture for path in _sources(found, one)]
+        alone = ("dataset_name", "dataset_config", "dataset_train_split", "dataset_test_split")
+        found.idle(alone, "beside `datasets`")
         return
+    name, configuration = arguments.take("dataset_name"), arguments.take("dataset_config")
+    train = arguments.take("dataset_train_split", "train")
+    is_named = arguments.has("dataset_test_split")
+    held = arguments.take("dataset_test_split", "test")
     if name is None:
         found.note("no equal", "data", "no dataset_name is there", "give --data, or write `data:`")
         return
@@ -213,14 +216,19 @@ def _take_data(found: Found) -> None:
         )
 
 
-def _source(found: Found, one: Any, train: str) -> str:
+def _sources(found: Found, one: Any) -> list[str]:
+    """The files or the name of one data set of a mixture."""
     block = dict(one) if isinstance(one, Mapping) else {"path": one}
-    path = block.pop("path", None) or block.pop("data_files", "")
-    configuration, split = block.pop("name", None), block.pop("split", train)
+    paths = [block.pop("path", None)]
+    if paths[0] in {None, *_READERS} and isinstance(block.get("data_files"), str | list):
+        files = block.pop("data_files")
+        paths = files if isinstance(files, list) else [files]
+    configuration, split = block.pop("name", None), block.pop("split", "train")
     for key, value in block.items():
         if value is not None:
-            found.note("no equal", f"datasets.{key}={value}", f"of {path}", "convert that source")
-    return _split_of(str(path), configuration, str(split))
+            what = f"of {paths[0]}"
+            found.note("no equal", f"datasets.{key}={value}", what, "convert that source")
+    return [_split_of(str(path), configuration, str(split)) for path in paths]
 
 
 def _split_of(name: str, configuration: Any, split: str) -> str:
@@ -240,10 +248,20 @@ def _take_length(found: Found, method: str) -> None:
     is_open = "max_length" in arguments.values and arguments.values["max_length"] is None
     length = arguments.take("max_length", None if is_open else 1024)
     if length is not None:
-        found.keys["max_length"] = int(length)
+        found.keys["max_length"] = whole_of(found, "max_length", length)
         found.keys["truncation"] = "cut"
+    if method != "dpo" or length is None:
+        why = "without max_length" if method == "dpo" else "in TRL 1.16: DPO alone has it"
+        found.idle(("truncation_mode",), why)
+        return
     mode = arguments.take("truncation_mode", "keep_start")
-    if mode == "keep_end" and length is not None and method == "dpo":
+    if mode not in {"keep_start", "keep_end"}:
+        raise ConfigError(
+            f"TRL 1.16 has no such mode: {mode!r}",
+            where="truncation_mode",
+            fix="it has keep_start and keep_end",
+        )
+    if mode == "keep_end":
         found.keys["truncation"] = "keep_end"
         found.note(
             "changed",
