@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from truing import train
 from truing.config import read_config
+from truing.engine.adapters import load_merged
 from truing.engine.models import load_config, load_model, load_tokenizer
 from truing.errors import ConfigError, ModelError, ResumeError, StoppedError
 from truing.jobs.train import resume
@@ -112,6 +114,58 @@ def test_truncated_weights_of_a_model_are_refused(copied):
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(ModelError):
         load_model(str(copied), torch.float32)
+
+
+def test_a_model_of_which_weights_are_missing_is_refused(copied):
+    file = copied / "model.safetensors"
+    weights = load_file(file)
+    del weights["model.layers.1.mlp.down_proj.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 of the model's weights are not in its files .*down"):
+        load_model(str(copied), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def adapters(least_in, tmp_path_factory) -> Path:
+    """A finished run of adapters."""
+    keys = least_in(tmp_path_factory.mktemp("adapters") / "run")
+    return train(**{**keys, "lora": True, "trainer": {"save_strategy": "no"}}).output
+
+
+def cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-500])
+
+
+def pickled(file: Path) -> None:
+    torch.save(load_file(file), file.with_name("adapter_model.bin"))
+    file.unlink()
+
+
+def incomplete(file: Path) -> None:
+    weights = load_file(file)
+    save_file(dict(list(weights.items())[1:]), file)
+
+
+def of_another_shape(file: Path) -> None:
+    weights = {n: v[:, :4].contiguous() for n, v in load_file(file).items()}
+    save_file(weights, file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (cut_short, "cannot be put on their base"),
+        (pickled, r"holds no adapter_model\.safetensors"),
+        (incomplete, r"cannot be put on their base .Found missing adapter keys"),
+        (of_another_shape, "cannot be put on their base"),
+    ],
+)
+def test_adapters_that_are_not_whole_are_refused(adapters, tmp_path, spoil, word):
+    run = Path(shutil.copytree(adapters, tmp_path / "run"))
+    load_merged(str(run), torch.float32)
+    spoil(run / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=word):
+        load_merged(str(run), torch.float32)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

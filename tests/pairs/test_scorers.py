@@ -1,11 +1,12 @@
 """Scorers: what they give, how they join, and what becomes of a response that cannot be scored."""
 
 import math
+import shutil
 import sys
 
 import pytest
 
-from truing.errors import ConfigError, KnobError
+from truing.errors import ConfigError, KnobError, ModelError
 from truing.responses.groups import Asked, Group, Message, Said
 from truing.responses.parse import parse_scorer
 from truing.world import prompts, score
@@ -233,6 +234,25 @@ def test_a_reward_model_gives_each_text_what_it_gets_alone(reward_folder, group)
                 hidden = model.model(torch.tensor([ids])).last_hidden_state
                 alone.append(float(model.score(hidden)[0, -1, 0]))
     assert found == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_model_that_writes_is_no_reward_model():
+    from truing.world import model_folder
+
+    with pytest.raises(ModelError, match=r"1 of the model's weights are not in its .*score"):
+        parse_scorer(f"reward_model(path={str(model_folder())!r})").opened()
+
+
+def test_a_reward_model_is_read_from_safetensors_alone(reward_folder, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    copied = shutil.copytree(reward_folder, tmp_path / "copied")
+    weights = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    torch.save(weights, copied / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="no reward model can be loaded"):
+        parse_scorer(f"reward_model(path={str(copied)!r})").opened()
 
 
 def test_prompts_of_conversations_have_their_words(lexicon):

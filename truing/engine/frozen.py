@@ -14,11 +14,9 @@ from truing.engine.adapters import base_of, load_merged
 from truing.engine.forward import use_own_attention
 from truing.engine.gguf_files import is_gguf
 from truing.engine.logps import COMPUTES_ON
-from truing.engine.models import Numerics, only_here, refuse_absent
+from truing.engine.models import LOADING_FAULTS, Numerics, only_here, refuse_absent, refuse_missing
 from truing.engine.noise import without_dropout
 from truing.errors import ModelError
-
-_FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
 
 
 def refuse_unloadable(
@@ -108,14 +106,18 @@ def _loaded(path: str, numerics: Numerics, revision: str | None, quantisation: s
         options["quantization_config"] = _quantised(quantisation, numerics.weights)
         options["device_map"] = {"": numerics.device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, **options)
-    except _FAULTS as error:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path, output_loading_info=True, **options
+        )
+    except LOADING_FAULTS as error:
         first = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelError(
             f"cannot be loaded with quantisation={quantisation!r}, revision={revision!r} ({first})",
             where=path,
             fix="check the name, the revision and the installed bitsandbytes",
         ) from error
+    model, found = loaded
+    refuse_missing(found, path)
     use_own_attention(model)
     without_dropout(model)
     return model

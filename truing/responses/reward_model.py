@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 import torch
 
 from truing.core.knobs import Count
-from truing.engine.models import load_tokenizer, max_positions
+from truing.engine.models import LOADING_FAULTS, load_tokenizer, max_positions, refuse_missing
 from truing.errors import ModelError
 from truing.responses.groups import Asked, Group, Said
 from truing.responses.identity import weights_key
 from truing.responses.samplers import TEMPLATE_FAULTS
 from truing.responses.scorers import OpenScorer, Scorer, Verdict
-
-_LOADING_FAULTS = (OSError, ValueError, KeyError, RuntimeError)
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,13 +51,18 @@ class RewardModel(Scorer):
 
         tokenizer: Any = load_tokenizer(self.path)
         try:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(self.path)
-        except _LOADING_FAULTS as error:
+            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+                self.path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+        except LOADING_FAULTS as error:
             raise ModelError(
                 f"no reward model can be loaded ({str(error).splitlines()[0][:160]})",
                 where=repr(self),
                 fix="give the folder of a sequence-classification model of transformers",
             ) from error
+        model, found = loaded
+        # A model that writes has no head that scores.
+        refuse_missing(found, self.path)
         if model.config.num_labels > 1 and self.label is None:
             raise ModelError(
                 f"has {model.config.num_labels} classes",
