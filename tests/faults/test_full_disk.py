@@ -13,6 +13,10 @@ from truing.errors import ResumeError, StoppedError
 from truing.jobs.train import resume
 from truing.training import folder
 
+# Bytes: less than the weights of the embedded model take; more than these, and less than the
+# optimizer's state and than a report.
+SMALL, MODEL = 100_000, 4_200_000
+
 
 @pytest.fixture
 def limit():
@@ -44,13 +48,13 @@ def as_anybody():
 class FillsUp:
     """A progress that fills the disk after some steps, or does anything else to it."""
 
-    def __init__(self, limit, after: int) -> None:
-        self._limit, self._left = limit, after
+    def __init__(self, limit, after: int, size: int = SMALL) -> None:
+        self._limit, self._left, self._size = limit, after, size
 
     def advance(self, done=1, *, note=""):
         self._left -= done
         if self._left == 0:
-            self._limit(100_000)
+            self._limit(self._size)
 
     def __enter__(self):
         return self
@@ -68,15 +72,30 @@ class FillsUp:
         return None
 
 
-def test_a_full_disk_stops_the_run_with_its_last_checkpoint_whole(least, limit, tmp_path):
+@pytest.mark.parametrize("size", [SMALL, MODEL], ids=["weights", "optimizer"])
+def test_a_full_disk_stops_the_run_with_its_last_checkpoint_whole(least, limit, size):
     run = Path(str(least["output"]))
     with pytest.raises(StoppedError, match=r"(?s)checkpoint-4: cannot be written.*--resume"):
-        train(**least, progress=FillsUp(limit, after=3))
+        train(**least, progress=FillsUp(limit, after=3, size=size))
     limit(resource.RLIM_INFINITY)
     assert StoppedError.exit_code == 3
     assert [path.name for path in folder.checkpoints(run)] == ["checkpoint-2"]
     assert not list(run.glob(".checkpoint*"))
     assert resume(run).steps == 6
+
+
+@pytest.mark.parametrize("size", [SMALL, MODEL], ids=["weights", "report"])
+def test_a_disk_that_is_full_at_the_end_stops_the_run_which_then_goes_on(least, limit, size):
+    run = Path(str(least["output"]))
+    with pytest.raises(StoppedError, match=rf"(?s)cannot be written.*--resume {run}$"):
+        train(
+            **{**least, "trainer": {"save_strategy": "no"}},
+            progress=FillsUp(limit, after=6, size=size),
+        )
+    limit(resource.RLIM_INFINITY)
+    assert not (run / folder.FINISHED).exists()
+    assert resume(run).finished
+    assert (run / "report.html").stat().st_size > size
 
 
 def test_an_output_that_cannot_be_written_is_said_before_training(least, tmp_path):
@@ -93,7 +112,9 @@ def test_a_folder_that_may_not_be_written_is_said_before_training(
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     output = closed if is_there else closed / "run"
-    with pytest.raises(StoppedError, match=r"cannot be written .Permission denied"):
+    with pytest.raises(
+        StoppedError, match=r"(?s)cannot be written .Permission denied.*repeat the command"
+    ):
         train(**{**least, "output": str(output)})
     assert not list(closed.iterdir())
 

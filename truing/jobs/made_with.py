@@ -1,16 +1,19 @@
-"""With what a run was made: versions and hashes of its data, kept in run.yaml."""
+"""With what a run was made: versions, hashes of its data and models, kept in run.yaml."""
 
 import hashlib
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from truing.config import RunConfig
 from truing.errors import ResumeError
+from truing.references.policies import Moving, OtherModel, each, model_of, parse_reference
+from truing.references.weights import weights_hash
 
 _PACKAGES = ("truing", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
@@ -50,15 +53,36 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def made_with(data: Iterable[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes under `made_with`: versions, hashes of the data files, options of the command."""
-    files = [Path(source) for source in data]
+def made_with(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes under `made_with`: versions, hashes of data and models, options of the command.
+
+    Raises:
+        ModelError: a model is not there.
+    """
+    # To train on, drawn beside them, held out.
+    held = [] if config.evaluation.data is None else [config.evaluation.data]
+    files = [Path(name) for name in (*config.data_paths, *config.auxiliary.values(), *held)]
     return {
         "versions": versions(),
         "machine": machine(),
         "data": {str(path): file_hash(path) for path in files if path.exists()},
+        "models": models_of(config),
         "options": dict(options),
     }
+
+
+def models_of(config: RunConfig) -> dict[str, str]:
+    """Hashes of the weights that a run starts from, and of the models it is held against.
+
+    Raises:
+        ModelError: a model is not there.
+    """
+    found = {config.model: weights_hash(config.model)}
+    for one in each(parse_reference(config.reference)):
+        other = None if isinstance(one, Moving) else model_of(one)
+        if isinstance(other, OtherModel):
+            found[other.path] = weights_hash(other.path, other.revision)
+    return found
 
 
 def read_made_with(run_yaml: Path) -> dict[str, Any]:
@@ -67,11 +91,12 @@ def read_made_with(run_yaml: Path) -> dict[str, Any]:
     return dict(loaded.get("made_with") or {})
 
 
-def refuse_changed_data(before: Mapping[str, Any], run: Path) -> None:
-    """Going on with other rows would be another run.
+def refuse_changed(before: Mapping[str, Any], config: RunConfig, run: Path) -> None:
+    """Going on with other rows, or from another model, would be another run.
 
     Raises:
-        ResumeError: a data file has changed or is gone since the run began.
+        ResumeError: a file of rows or a model has changed or is gone since the run began.
+        ModelError: a model is not there.
     """
     for name, digest in before.get("data", {}).items():
         path = Path(name)
@@ -80,4 +105,12 @@ def refuse_changed_data(before: Mapping[str, Any], run: Path) -> None:
                 f"{name} is not the file that the run began with",
                 where=str(run),
                 fix="put the file back, or start a new run",
+            )
+    now = models_of(config) if before.get("models") else {}
+    for name, digest in before.get("models", {}).items():
+        if now.get(name) != digest:
+            raise ResumeError(
+                f"{name} does not hold the weights that the run began with",
+                where=str(run),
+                fix="put them back, or start a new run",
             )

@@ -19,14 +19,14 @@ from truing.engine.models import choose_numerics
 from truing.engine.vocabulary import refuse_other_vocabulary
 from truing.errors import ConfigError, ResumeError
 from truing.jobs.check_cost import memory_sentence
-from truing.jobs.made_with import made_with, read_made_with, refuse_changed_data
+from truing.jobs.made_with import made_with, read_made_with, refuse_changed
 from truing.jobs.material import RunMaterial, gather
 from truing.jobs.samples import write_samples
 from truing.jobs.stations import Station, Stations
 from truing.report import write_report
 from truing.training import folder
 from truing.training.callbacks import ShowProgress, StopOnSignal, StopWithoutGain
-from truing.training.checkpoints import refuse_partial, writing
+from truing.training.checkpoints import refuse_partial, writing, written_by_all
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _begin(config: RunConfig, options: Mapping[str, Any], progress: Progress) ->
 
         check_rounds(config.rounds)
         output.mkdir(parents=True, exist_ok=True)
-        text = dump_config(config, made_with(config.data_paths, options))
+        text = dump_config(config, made_with(config, options))
         folder.write_atomically(output / folder.CONFIG, text)
         return _rounds(config, options, progress)
     return _run(config, options, progress, checkpoint=None)
@@ -141,7 +141,7 @@ def resume(run: str | Path, *, progress: Progress = SILENT) -> TrainResult:
     config = config.model_copy(update={"output": str(run)})
     before = read_made_with(run / folder.CONFIG)
     with ranks.together(_patience(config)), _alone_in(run):
-        refuse_changed_data(before, run)
+        refuse_changed(before, config, run)
         progress = progress if ranks.is_first() else SILENT
         if config.rounds is not None:
             folder.sweep(run)
@@ -227,9 +227,7 @@ def _run(
     if "note" in kept:
         stations.notes = (*stations.notes, kept.pop("note"))
         progress.note(stations.notes[-1])
-    trainer.save_model(str(output))
-    if options.get("keeps_moments"):
-        trainer.save_moments()
+    _save(trainer, output, options)
     after = stations.sampled("responses after")
     evaluation = stations.evaluation(trainer.model, held)
 
@@ -241,8 +239,16 @@ def _run(
         # The last word: a run that was killed before it goes on, and writes all of this again.
         folder.write_json(output / folder.FINISHED, {"steps": steps, **kept})
 
-    ranks.only_first(write)
+    with writing(output):
+        ranks.only_first(write)
     return TrainResult(output, steps, finished=True, evaluation=evaluation, notes=stations.notes)
+
+
+def _save(trainer: Any, output: Path, options: Mapping[str, Any]) -> None:
+    with written_by_all(output):
+        trainer.save_model(str(output))
+        if options.get("keeps_moments"):
+            trainer.save_moments()
 
 
 def _kept(config: RunConfig, trainer: Any) -> dict[str, Any]:
@@ -270,6 +276,6 @@ def _write_settings(at: Station, options: Mapping[str, Any], *, is_fresh: bool) 
     output = Path(at.config.output)
     output.mkdir(parents=True, exist_ok=True)
     if is_fresh:
-        text = dump_config(at.config, made_with(at.config.data_paths, options))
+        text = dump_config(at.config, made_with(at.config, options))
         folder.write_atomically(output / folder.CONFIG, text)
     folder.write_json(output / folder.DATA, at.material.summary_json())

@@ -16,8 +16,8 @@ from truing.training.parts import INDEX, PARTS, SCHEDULE
 
 # Running scalars of the objective, in each checkpoint.
 OBJECTIVE_STATE = "objective_state.json"
-# What torch's writer says where the file system takes no more bytes.
-_WRITER = "PytorchStreamWriter failed"
+# What torch's writer says where the file system takes no more bytes, and where it took some.
+_WRITER = ("PytorchStreamWriter failed", "inline_container.cc")
 _READER = "PytorchStreamReader failed"
 
 
@@ -129,12 +129,20 @@ def writing(path: Path) -> Iterator[None]:
 
 def unwritable(error: BaseException, path: Path) -> StoppedError | None:
     """The fault for the user; None for an error that is not the file system's."""
-    is_disk = isinstance(error, OSError | SafetensorError) or _WRITER in str(error)
+    text = str(error)
+    is_disk = isinstance(error, OSError | SafetensorError) or any(one in text for one in _WRITER)
     if not is_disk:
         return None
-    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0][:200]
+    reason = getattr(error, "strerror", None) or text.strip().splitlines()[0][:200]
+    run = path if (path / folder.CONFIG).is_file() else path.parent
+    if not (run / folder.CONFIG).is_file():
+        return StoppedError(
+            f"cannot be written ({reason})",
+            where=str(path),
+            fix="make room, or get leave to write there, then repeat the command",
+        )
     return StoppedError(
         f"cannot be written ({reason}); checkpoints before it are whole",
         where=str(path),
-        fix=f"make room, then: truing train --resume {path.parent}",
+        fix=f"make room, then: truing train --resume {run}",
     )
