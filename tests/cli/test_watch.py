@@ -66,3 +66,16 @@ def test_a_course_in_few_characters():
 def test_a_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(ResumeError, match=r"holds no run\.yaml"):
         glance(tmp_path)
+
+
+def test_of_a_run_of_rounds_the_round_at_work_is_shown(fake_runs, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.yaml").write_text("{model: m, data: d.jsonl, output: run, rounds: {count: 3}}")
+    assert f"{run.name}: round 1 of 3, step 0" in text_of(glance(run), width=300)
+    for number in (1, 2):
+        fake_runs.write_run(run / "rounds" / str(number) / "train", steps=40)
+    text = text_of(glance(run), width=300)
+    assert f"{run.name}: round 2 of 3, step 40" in text
+    assert "finished" not in text
+    assert "rewards/accuracies" in text

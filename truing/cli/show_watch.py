@@ -49,7 +49,8 @@ def drawn(found: Glance) -> RenderableType:
 
 def _headline(found: Glance) -> str:
     of = "" if found.num_steps is None else f" of {found.num_steps}"
-    parts = [f"{found.run}: step {found.step}{of}"]
+    at = "" if found.of_rounds is None else "round {} of {}, ".format(*found.of_rounds)
+    parts = [f"{found.run}: {at}step {found.step}{of}"]
     if found.is_finished:
         parts.append("finished")
     elif found.seconds_left is not None:

@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from truing.config import RunConfig, build_config, read_config
 from truing.errors import ResumeError
+from truing.jobs.rounds import ROUNDS
 from truing.training import folder
 
 # What is shown, in this order, where the run has it.
@@ -46,6 +47,8 @@ class Glance:
         series: every value so far of each metric that is shown.
         alarms: sentences.
         is_finished: the run has ended well.
+        of_rounds: which round of how many is at work, and all else is that round's; None for a
+            run without rounds, and for one that has ended.
     """
 
     run: Path
@@ -56,6 +59,7 @@ class Glance:
     series: Mapping[str, list[float]]
     alarms: tuple[str, ...]
     is_finished: bool
+    of_rounds: tuple[int, int] | None = None
 
 
 def glance(run: Path) -> Glance:
@@ -69,6 +73,9 @@ def glance(run: Path) -> Glance:
             "holds no run.yaml", where=str(run), fix="give the output folder of `truing train`"
         )
     config = build_config(read_config(run / folder.CONFIG), where=str(run / folder.CONFIG))
+    is_finished = (run / folder.FINISHED).exists()
+    if config.rounds is not None and not is_finished:
+        return _of_round(run, config.rounds.count)
     lines = _lines(run / folder.METRICS)
     steps = [line for line in lines if "loss" in line]
     step = steps[-1]["step"] if steps else 0
@@ -89,8 +96,21 @@ def glance(run: Path) -> Glance:
             f"step {line['step']}: {line['what']}; {line['fix']}"
             for line in _lines(run / folder.ALARMS)
         ),
-        is_finished=(run / folder.FINISHED).exists(),
+        is_finished=is_finished,
     )
+
+
+def _of_round(run: Path, count: int) -> Glance:
+    """The round at work: the last one whose training has begun, or the first one."""
+    begun = [
+        number
+        for number in range(1, count + 1)
+        if (run / ROUNDS / str(number) / "train" / folder.CONFIG).is_file()
+    ]
+    if not begun:
+        return Glance(run, 0, None, None, None, {}, (), is_finished=False, of_rounds=(1, count))
+    found = glance(run / ROUNDS / str(begun[-1]) / "train")
+    return replace(found, run=run, is_finished=False, of_rounds=(begun[-1], count))
 
 
 def _num_steps(run: Path, config: RunConfig) -> int | None:
