@@ -276,6 +276,13 @@ def test_a_damaged_cache_file_is_computed_again(tokenizer, make_pair, tmp_path, 
     assert np.array_equal(first.examples[350].prompt, again.examples[350].prompt)
 
 
+def test_tokens_that_cannot_be_kept_are_no_fault(tokenizer, make_pair, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("where the folder would be")
+    monkeypatch.setenv("TRUING_CACHE", str(tmp_path / "file"))
+    rows = [make_pair(i, prompt=f"Number {i}. " * 60) for i in range(700)]
+    assert len(prepare(rows, tokenizer("gpt2"), max_length=1000).examples) == 700
+
+
 def with_template(tokenizer, template):
     import copy
 

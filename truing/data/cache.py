@@ -73,7 +73,8 @@ class TokenCache:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
             aside.replace(path)
         except OSError:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink()
 
 
 def content_hash(file: Path, *, trusts_memory: bool = True) -> str:
