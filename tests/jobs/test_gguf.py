@@ -133,6 +133,19 @@ def test_text_is_cut_as_the_files_vocabulary_was_learned(kind, pieces, tmp_path)
     assert tokenizer.convert_ids_to_tokens(tokenizer("10").input_ids) == pieces
 
 
+def test_the_chat_model_that_was_fetched_has_the_ids_of_its_authors(repository, shared):
+    folder = repository / "models" / "SmolLM2-135M-Instruct"
+    if not folder.is_dir():
+        pytest.skip("no chat model (make models)")
+    ours = AutoTokenizer.from_pretrained(folder)
+    theirs = AutoTokenizer.from_pretrained(shared / "data/tokenizers/smollm2-chatml")
+    lines = (shared / "data/preferences/ultrafeedback-sample/test.jsonl").read_text().splitlines()
+    talks = [row["prompt"] + row["chosen"] for row in map(json.loads, lines)]
+    texts = [theirs.apply_chat_template(talk, tokenize=False) for talk in talks]
+    assert [ours.apply_chat_template(talk, tokenize=False) for talk in talks] == texts
+    assert ours(texts).input_ids == theirs(texts).input_ids
+
+
 def test_what_is_missing_is_said(file, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="no such GGUF file"):
         load_model(str(tmp_path / "nowhere.gguf"), torch.float32)
