@@ -44,6 +44,7 @@ def test_the_example_of_trl_becomes_a_run_file_with_nothing_lost(repository, tmp
     told = words(found)
     for name in ("precompute_ref_log_probs", "dataset_num_proc", "lora_dropout"):
         assert name in told
+    assert "method" not in words(found, "default"), "DPO alone has the loss bco_pair"
 
 
 def test_every_argument_of_the_examples_is_a_key_or_has_a_word(repository):
@@ -147,6 +148,24 @@ def test_a_command_line_is_read_with_its_launcher():
     assert "remove_unused_columns=False" in words(found)
 
 
+def test_the_number_of_processes_is_read_from_accelerates_file_or_asked_for(tmp_path):
+    (tmp_path / "zero3.yaml").write_text("distributed_type: DEEPSPEED\nnum_processes: 8\n")
+    rest = "trl/scripts/dpo.py --model_name_or_path m --per_device_train_batch_size 2"
+    found = migrate(command=f"accelerate launch --config_file {tmp_path}/zero3.yaml {rest}")
+    assert found.keys["pairs_per_step"] == 16
+    found = migrate(command=f"accelerate launch --config_file nowhere.yaml {rest}")
+    assert found.keys["pairs_per_step"] == 2
+    assert "--devices N" in words(found)
+    command = "trl dpo --accelerate_config zero2 --per_device_train_batch_size 2"
+    assert migrate(command=command, devices=4).keys["pairs_per_step"] == 8
+
+
+def test_a_module_is_a_program_as_a_script_is():
+    found = migrate(command="torchrun --nproc_per_node=2 -m trl.scripts.kto --beta 0.2")
+    assert found.origin == "TRL's KTOTrainer"
+    assert found.keys["pairs_per_step"] == 16
+
+
 def test_a_command_line_takes_its_config_file_and_goes_over_it(tmp_path):
     file = tmp_path / "trl.json"
     file.write_text('{"beta": 0.5, "loss_type": "hinge", "model_name_or_path": "m"}')
@@ -237,7 +256,12 @@ def test_what_had_no_effect_there_is_named(given, named, tmp_path):
 
 @pytest.mark.parametrize(
     ("loss", "origin"),
-    [("simpo", "TRL's CPOTrainer"), (["alphapo"], None), ("apo_zero_unpaired", "TRL's KTOTrainer")],
+    [
+        ("simpo", "TRL's CPOTrainer"),
+        (["alphapo"], None),
+        ("apo_zero_unpaired", "TRL's KTOTrainer"),
+        (["ipo", "bco_pair"], "TRL's DPOTrainer"),
+    ],
 )
 def test_a_loss_that_one_trainer_alone_has_tells_the_method(loss, origin, tmp_path):
     file = tmp_path / "trl.yaml"
@@ -299,6 +323,8 @@ def test_a_reference_that_follows_the_policy_is_taken_over(tmp_path):
 def test_what_to_read_is_asked_for(tmp_path):
     with pytest.raises(ConfigError, match="missing"):
         migrate()
+    with pytest.raises(ConfigError, match="given twice"):
+        migrate("a.yaml", command="trl dpo --beta 0.1")
     with pytest.raises(ConfigError, match="there is no argument"):
         migrate(command="trl dpo")
     with pytest.raises(ConfigError, match="quotation has no end"):

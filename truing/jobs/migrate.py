@@ -77,7 +77,7 @@ def migrate(
     """
     if (source is None) == (command is None):
         raise ConfigError(
-            "is given twice" if source else "is missing",
+            "the arguments are given twice" if source else "the arguments are missing",
             where="truing migrate",
             fix='give a FILE, or --args "..."',
         )
@@ -85,8 +85,7 @@ def migrate(
         raise ConfigError("is there already", where=str(output), fix="give another name")
     arguments = read_file(Path(source)) if source is not None else read_command(str(command))
     found = Found(arguments)
-    processes = whole_of(found, "num_processes", arguments.take("num_processes", 1))
-    origin = _say(found, method, devices or processes)
+    origin = _say(found, method, _processes(found, devices))
     _refuse_unknown(found)
     if found.trainer:
         found.keys["trainer"] = found.trainer
@@ -100,6 +99,21 @@ def migrate(
     if output is not None:
         write_atomically(Path(output), text)
     return Migration(text, ordered, notes, origin)
+
+
+def _processes(found: Found, devices: int | None) -> int:
+    """How many processes there were: as said here, by the launcher, or in accelerate's file."""
+    arguments = found.arguments
+    given, file = arguments.take("num_processes"), arguments.take("accelerate_config")
+    if file is not None:
+        if given is None and Path(str(file)).is_file():
+            given = read_file(Path(str(file))).values.get("num_processes")
+        what, fix = "how processes were launched", f"accelerate launch --config_file {file}"
+        if given is None and devices is None:
+            what += "; their number cannot be read, and 1 is assumed"
+            fix = "--devices N"
+        found.note("no equal", f"accelerate_config={file}", what, fix)
+    return devices or whole_of(found, "num_processes", 1 if given is None else given)
 
 
 def _say(found: Found, method: str | None, devices: int) -> str:

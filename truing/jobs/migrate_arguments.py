@@ -13,6 +13,12 @@ import yaml
 from truing.errors import ConfigError
 
 METHODS = ("dpo", "kto", "cpo", "orpo")
+# What is taken of a launcher, and what it is called from here on.
+_OF_LAUNCHERS: Mapping[str, str] = {
+    "num_processes": "num_processes",
+    "nproc_per_node": "num_processes",
+    "config_file": "accelerate_config",
+}
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -69,7 +75,7 @@ def read_command(text: str) -> Arguments:
     """The arguments of a command line such as `trl dpo --beta 0.1` or `... dpo.py --beta 0.1`.
 
     A `--config FILE` within it is read first. What stands before the script belongs to a launcher;
-    of that only the number of processes is taken.
+    of that the number of processes and accelerate's configuration are taken.
 
     Raises:
         ConfigError: no argument is there, a quotation has no end, or the file of `--config` cannot
@@ -89,11 +95,11 @@ def read_command(text: str) -> Arguments:
     values: dict[str, Any] = {}
     if "config" in given:
         values = read_file(Path(str(given.pop("config")))).values
-    for name in ("num_processes", "nproc_per_node"):
+    for name, ours in _OF_LAUNCHERS.items():
         if name in launcher:
             # Behind the last flag's value stand the program's own words.
-            many = launcher[name]
-            values["num_processes"] = many[0] if isinstance(many, list) else many
+            value = launcher[name]
+            values[ours] = value[0] if isinstance(value, list) else value
     return Arguments({**values, **given}, "--args", method)
 
 
@@ -102,8 +108,9 @@ def _program(words: Sequence[str]) -> tuple[int, str | None]:
     for number, word in reversed(list(enumerate(words))):
         name = Path(word).name.removesuffix(".py")
         is_script = word.endswith(".py") and name != "__main__"
-        is_verb = word in METHODS and number > 0 and Path(words[number - 1]).name == "trl"
-        if is_script or is_verb:
+        before = Path(words[number - 1]).name if number else ""
+        is_verb = word in METHODS and before == "trl"
+        if is_script or is_verb or before == "-m":
             method = next((one for one in METHODS if one in re.split(r"\W|_", name)), None)
             return number + 1, method
     return 0, None

@@ -114,6 +114,9 @@ _DPO: Mapping[str, Callable[[DpoArguments], Objective]] = {
 }
 
 
+DPO_LOSSES = frozenset(_DPO)
+
+
 def no_equal(argument: str, what: str, fix: str) -> ConfigError:
     """An argument that makes the loss and that no objective equals."""
     return ConfigError(f"has no equal in Truing: {what}", where=argument, fix=fix)

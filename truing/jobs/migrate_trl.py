@@ -8,6 +8,7 @@ from typing import Any
 from truing.errors import ConfigError
 from truing.jobs.migrate_found import Found, loss_values, whole_of
 from truing.jobs.migrate_losses import (
+    DPO_LOSSES,
     CpoArguments,
     DpoArguments,
     KtoArguments,
@@ -25,11 +26,13 @@ DEFAULTS: Mapping[str, Any] = {"per_device_train_batch_size": 8, "learning_rate"
 OF_METHOD: Mapping[str, frozenset[str]] = {
     "kto": frozenset({"desirable_weight", "undesirable_weight"}),
     "cpo": frozenset({"cpo_alpha", "simpo_gamma"}),
+    "dpo": frozenset(asdict(DpoArguments())) - frozenset(asdict(CpoArguments())),
 }
 # The same by the name of a loss that no other trainer has.
 OF_LOSS: Mapping[str, frozenset[str]] = {
     "kto": frozenset({"kto", "apo_zero_unpaired"}),
     "cpo": frozenset({"simpo", "alphapo"}),
+    "dpo": DPO_LOSSES - {"sigmoid", "hinge", "ipo"},
 }
 _LOSSES: Mapping[str, tuple[Any, Callable[[Any], Loss]]] = {
     "dpo": (DpoArguments, dpo_loss),
