@@ -34,8 +34,20 @@ PAGES = {
     "The world inside": "world.md",
     "Studies": "studies.md",
 }
+# Formulas and what a notebook has shown are read whole, on a telephone too.
+STYLE = ".md-typeset .language-text pre > code { white-space: pre-wrap; }\n"
 API = {
-    "truing": ("train", "sft", "check", "sweep", "evaluate", "compare", "generate", "export"),
+    "truing": (
+        "train",
+        "sft",
+        "check",
+        "sweep",
+        "evaluate",
+        "compare",
+        "generate",
+        "export",
+        "build_pairs",
+    ),
     "truing.core": (),
     "truing.objectives": (),
     "truing.data": (),
@@ -71,7 +83,7 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
     from plotly.offline import get_plotlyjs
 
-    made = {PLOTLY: get_plotlyjs(), "recipes/index.md": _catalogue()}
+    made = {PLOTLY: get_plotlyjs(), "assets/site.css": STYLE, "recipes/index.md": _catalogue()}
     made |= {f"recipes/{entry.name}.md": recipe_page(entry) for entry in shelf()}
     made |= {f"notebooks/{path.stem}.md": notebook_page(path) for path in notebooks()}
     made |= {f"api/{name}.md": api_page(name) for name in API}
@@ -144,7 +156,12 @@ def _cell(text: str) -> str:
 
 
 def _drawn(figure: Any, caption: str) -> str:
-    drawn = figure.to_html(full_html=False, include_plotlyjs=f"../{PLOTLY}", default_height="360px")
+    drawn = figure.to_html(
+        full_html=False,
+        include_plotlyjs=f"../{PLOTLY}",
+        default_height="360px",
+        config={"displayModeBar": False, "responsive": True},
+    )
     return f"{drawn}\n\n*{caption}*"
 
 
@@ -174,4 +191,7 @@ def api_page(name: str) -> str:
         return f"# {name}\n\n::: {name}\n    options:\n      show_root_heading: false\n"
     there = [one for one in chosen if one in truing.__all__]
     homes = {one: getattr(truing, one).__module__ for one in there}
-    return f"# {name}\n\n" + "\n\n".join(f"::: {homes[one]}.{one}" for one in there) + "\n"
+    # Shown by the name that users import, whichever file it lives in.
+    called = "::: {}.{}\n    options:\n      heading: {}.{}\n      toc_label: {}"
+    shown = (called.format(homes[one], one, name, one, one) for one in there)
+    return f"# {name}\n\n" + "\n\n".join(shown) + "\n"

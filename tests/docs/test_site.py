@@ -1,6 +1,8 @@
 """The site is built without a warning, and the notebooks say what they say."""
 
+import inspect
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import truing
 from truing.recipes import parse
 from truing.recipes.shelf import shelf
 
@@ -25,6 +28,21 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
     assert shown
     assert not any(out.output_type == "error" for cell in shown for out in cell.outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_keeps_what_it_showed_for_the_site(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if "print(" in cell.source]
+    assert cells
+    assert all("".join(out.get("text", "") for out in cell.outputs).strip() for cell in cells)
+    assert "stderr" not in {out.get("name") for cell in cells for out in cell.outputs}
+
+
+def test_the_reference_names_every_function_of_the_package():
+    site = runpy.run_path(str(ROOT / "docs" / "site.py"))
+    functions = {name for name in truing.__all__ if inspect.isfunction(getattr(truing, name))}
+    assert functions == set(site["API"]["truing"])
+    assert "heading: truing.train\n" in site["api_page"]("truing")
 
 
 def test_every_objective_that_is_recommended_by_symptom_is_one():
@@ -47,3 +65,4 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert "plotly.min.js" in page
     assert all((tmp_path / "recipes" / f"{entry.name}.html").exists() for entry in shelf())
     assert "::: truing" not in page
+    assert (tmp_path / "search" / "search_index.js").exists(), "no search in pages opened as files"
