@@ -134,6 +134,19 @@ def test_columns_that_are_read_by_themselves_are_not_mapped(shared, tmp_path):
     assert "dpo_en_demo" not in words(found)
 
 
+@pytest.mark.parametrize(
+    ("given", "dtype"),
+    [({"stage": "dpo"}, "float32"), ({"stage": "dpo", "bf16": True}, "bfloat16"), ({}, None)],
+    ids=str,
+)
+def test_numbers_are_as_wide_as_they_were_where_nothing_was_said(given, dtype, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({"model_name_or_path": "m", **given}))
+    found = migrate(file)
+    assert found.keys.get("dtype") == dtype
+    assert ("bf16=False" in words(found, "default")) is (dtype == "float32")
+
+
 def test_a_command_line_is_read_with_its_launcher():
     found = migrate(
         command="accelerate launch --num_processes 4 trl/scripts/kto.py --dataset_name mine.jsonl "

@@ -16,7 +16,11 @@ from truing.objectives import LogRatio, Objective, Pairwise, Tail, Whole
 MARKS = frozenset(
     {"stage", "finetuning_type", "pref_loss", "pref_beta", "cutoff_len", "template", "dataset_dir"}
 )
-DEFAULTS: Mapping[str, Any] = {"per_device_train_batch_size": 8, "learning_rate": 5e-5}
+DEFAULTS: Mapping[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "learning_rate": 5e-5,
+    "bf16": False,
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ _NO_EQUAL: Mapping[str, tuple[str, str]] = {
     "mix_strategy": ("how data sets were mixed", "data: [{path: ..., weight: ...}]"),
     "interleave_probs": ("how data sets were mixed", "data: [{path: ..., weight: ...}]"),
     "streaming": ("rows were read while training", "nothing: rows are read once"),
+    "pure_bf16": ("weights in bfloat16, too", "dtype: bfloat16, whose weights stay float32"),
     "packing": ("several rows in one sequence", "nothing: rows are packed, and never mixed"),
     "neat_packing": ("several rows in one sequence", "nothing: rows are packed, and never mixed"),
     "tokenized_path": ("tokenised rows on disk", "nothing: Truing keeps its own cache"),

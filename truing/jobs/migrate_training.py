@@ -88,7 +88,7 @@ def _take_numbers(found: Found, defaults: Mapping[str, Any]) -> None:
             found.note("no equal", f"data_seed={value}", "one seed orders the rows as well")
     if arguments.has("full_determinism"):
         keys["deterministic"] = bool(arguments.take("full_determinism"))
-    _take_dtype(found)
+    _take_dtype(found, is_half=defaults["bf16"])
     _take_order(found)
     if arguments.has("warmup_ratio"):
         ratio = arguments.take("warmup_ratio")
@@ -101,8 +101,11 @@ def _take_numbers(found: Found, defaults: Mapping[str, Any]) -> None:
             )
 
 
-def _take_dtype(found: Found) -> None:
+def _take_dtype(found: Found, *, is_half: bool) -> None:
+    """The numbers of the products; `is_half`: bfloat16 where nothing was said there."""
     half, brain = found.arguments.take("fp16"), found.arguments.take("bf16")
+    if half is None and brain is None and not is_half:
+        brain = found.take("bf16", otherwise=False)
     if half:
         found.note(
             "no equal",

@@ -21,7 +21,11 @@ from truing.jobs.migrate_losses import (
 )
 from truing.jobs.migrate_training import take_training, wants_evaluation
 
-DEFAULTS: Mapping[str, Any] = {"per_device_train_batch_size": 8, "learning_rate": 1e-6}
+DEFAULTS: Mapping[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-6,
+    "bf16": True,
+}
 # Arguments by which a file without a method's name is recognised.
 OF_METHOD: Mapping[str, frozenset[str]] = {
     "kto": frozenset({"desirable_weight", "undesirable_weight"}),
