@@ -161,6 +161,7 @@ GOVERNED = {
     "include_num_input_tokens_seen": "nothing: metrics.jsonl counts tokens",
     "dataloader_drop_last": "nothing: every row is used once an epoch",
     "disable_tqdm": "nothing: the command draws its own progress",
+    "hub_token": "the environment variable HF_TOKEN: no file of a run holds a key",
 }
 
 

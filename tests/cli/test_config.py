@@ -43,7 +43,12 @@ def test_a_number_out_of_range_is_told_the_least_one():
 
 @pytest.mark.parametrize(
     ("key", "own"),
-    [("learning_rate", "learning_rate"), ("num_train_epochs", "epochs"), ("bf16", "dtype")],
+    [
+        ("learning_rate", "learning_rate"),
+        ("num_train_epochs", "epochs"),
+        ("bf16", "dtype"),
+        ("hub_token", "the environment variable HF_TOKEN"),
+    ],
 )
 def test_a_trainer_field_that_another_key_governs_names_that_key(key, own):
     assert f"trainer.{key} is governed by {own}" in fault(trainer={key: 1})

@@ -272,3 +272,10 @@ def test_the_key_is_sent_and_written_nowhere(group, tmp_path):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(KEY.encode() in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("knob", [f"key_variable={KEY!r}", f"url='http://name:{KEY}@127.0.0.1/v1'"])
+def test_a_key_that_would_be_written_down_is_refused_and_not_repeated(knob):
+    with pytest.raises(ConfigError, match="a run writes its settings into files") as caught:
+        parse_scorer(f"judge(model='m', {knob})")
+    assert KEY not in str(caught.value)

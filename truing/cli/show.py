@@ -29,15 +29,18 @@ def show_train(
     values = {} if resume else keys(configured(items, flags))
     if not resume:
         build_config(values)
-    from truing.jobs import train as job
-
-    console.quiet_libraries()
     output = resume or Path(str(values["output"]))
     try:
-        if resume is not None:
-            result = job.resume(resume, progress=console.BARS)
-        else:
-            result = job.train(progress=console.BARS, strict=strict, skip_bad=skip_bad, **values)
+        with console.ours_alone():
+            from truing.jobs import train as job
+
+            console.quiet_libraries()
+            if resume is not None:
+                result = job.resume(resume, progress=console.BARS)
+            else:
+                result = job.train(
+                    progress=console.BARS, strict=strict, skip_bad=skip_bad, **values
+                )
     except KeyboardInterrupt:
         if (output / "run.yaml").exists():
             console.say(f"go on: truing train --resume {output}")

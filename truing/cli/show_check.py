@@ -16,8 +16,9 @@ _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 def show_check(items: list[str], flags: Mapping[str, Any], *, as_json: bool) -> int:
     """`truing check`; the exit code."""
-    console.quiet_libraries()
-    from truing.jobs.check import CheckReport, check
+    with console.ours_alone():
+        console.quiet_libraries()
+        from truing.jobs.check import CheckReport, check
 
     try:
         values = configured(items, flags)

@@ -25,13 +25,14 @@ def show_sweep(
     """`truing sweep`; 3 where a run failed."""
     recipe, keys = recipe_and_rest(items)
     base = configured([] if recipe is None else [recipe], flags)
-    console.quiet_libraries()
-    from truing.jobs.sweep import sweep
-    from truing.jobs.sweep_grid import axes_of
-
-    axes = axes_of(keys)
     try:
-        result = sweep(base, axes, output, sort=sort, jobs=jobs, progress=console.BARS)
+        with console.ours_alone():
+            console.quiet_libraries()
+            from truing.jobs.sweep import sweep
+            from truing.jobs.sweep_grid import axes_of
+
+            axes = axes_of(keys)
+            result = sweep(base, axes, output, sort=sort, jobs=jobs, progress=console.BARS)
     except KeyboardInterrupt:
         console.say(f"go on: the same command again; what is finished lies in {output}")
         raise

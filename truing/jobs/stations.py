@@ -99,6 +99,7 @@ def _arguments(at: Station) -> TrainingArguments:
         evaluate_every=config.evaluation.every,
         best=None if best is None else (best, MEASURES[best]),
         given=config.trainer,
+        own=config.model_dump(mode="json", exclude={"trainer"}),
     )
 
 

@@ -27,6 +27,7 @@ from truing.report import write_report
 from truing.training import folder
 from truing.training.callbacks import ShowProgress, StopOnSignal, StopWithoutGain
 from truing.training.checkpoints import refuse_partial, writing, written_by_all
+from truing.training.trackers import told_by_itself
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,7 @@ def _run(
     with (
         StopOnSignal() as stop,
         progress.task(total=trainer.num_steps, description="training") as task,
+        told_by_itself(),
     ):
         trainer.add_callback(ShowProgress(task))
         trainer.add_callback(stop)

@@ -3,13 +3,16 @@
 import itertools
 import math
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
 from truing.core.knobs import Count, NonNegative, Positive
+from truing.errors import ConfigError
 from truing.responses.groups import Group
 from truing.responses.judge_server import Answered, JudgeServer
 from truing.responses.scorers import OpenScorer, Scorer, Verdict
@@ -20,6 +23,18 @@ RUBRIC = (
     "Say A if response A is better, B if response B is better, C if they are equally good. "
     "Your first word is that letter."
 )
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _written_down(knob: str, what: str) -> ConfigError:
+    """Without the knob's value, which would be shown."""
+    return ConfigError(
+        f"{what}, and a run writes its settings into files",
+        where=f"judge({knob}=)",
+        fix="put the key into an environment variable, and give key_variable its name",
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +61,10 @@ class Judge(Scorer):
         price_in: money per million tokens that the judge reads.
         price_out: money per million tokens that it writes.
         key_variable: environment variable that holds the key.
+
+    Raises:
+        ConfigError: a key stands where it would be written down with the run: in the place of the
+            variable's name, or in the address.
     """
 
     word: ClassVar[str] = "judge"
@@ -61,6 +80,13 @@ class Judge(Scorer):
     price_in: NonNegative = 0.0
     price_out: NonNegative = 0.0
     key_variable: str = "OPENAI_API_KEY"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _VARIABLE.fullmatch(self.key_variable):
+            raise _written_down("key_variable", "what it says is no name of a variable")
+        if self.url is not None and "@" in urlsplit(self.url).netloc:
+            raise _written_down("url", "it holds a password")
 
     def key(self) -> str:
         """See `Scorer`; what decides a verdict, the server too, and nothing of speed or price."""

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from truing.errors import ConfigError
 from truing.training.launchers import refuse_unknown_ways
-from truing.training.trackers import refuse_missing_trackers
+from truing.training.trackers import ToldArguments, refuse_missing_trackers
 
 # Ours, though TrainingArguments has it: accelerate shards on no CPU, and hides the head.
 SHARDING = "fsdp"
@@ -45,8 +45,11 @@ def training_arguments(
     evaluate_every: int | None,
     best: tuple[str, bool] | None = None,
     given: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
 ) -> TrainingArguments:
     """The Trainer's arguments: ours, over the user's `trainer` block, over the defaults.
+
+    `own` are the run's keys, which trackers are told beside them.
 
     Raises:
         ConfigError: `trainer` names a field that TrainingArguments has not, or a value it refuses;
@@ -82,7 +85,7 @@ def training_arguments(
     }
     ours |= _keeping_best(best, evaluate_every, steps)
     try:
-        return TrainingArguments(**{**chosen, **ours})
+        return ToldArguments(**{**chosen, **ours}, own=dict(own or {}))
     except (ValueError, TypeError) as error:
         raise ConfigError(
             f"transformers refuses the `trainer` block ({str(error).splitlines()[0]})",
