@@ -12,7 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from truing.cli.exits import run
+from truing.training import execute
 from truing.training.callbacks import StopOnSignal
 
 settings, fault, rank = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], sys.argv[3]
@@ -30,12 +33,28 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def ask() -> None:
+    """As a scheduler and the launcher do, one after the other."""
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def lack_memory() -> None:
+    """Between forward and backward pass, where the other processes meet this one."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("not enough memory: you tried to allocate 8 bytes.")
+
+    execute.join = refuse
+
+
 FAULTS = {
     "dies": die,
     "dies_writing": lambda: sys.addaudithook(die_at_a_part),
     "sleeps": lambda: time.sleep(2),
-    "asks": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "asks": ask,
     "fills": fill_disk,
+    "lacks_memory": lack_memory,
 }
 
 

@@ -99,6 +99,17 @@ def test_one_full_disk_stops_all_with_the_last_checkpoint_whole(struck, whole, r
     assert_same(whole, run)
 
 
+def test_one_process_without_memory_stops_all_with_what_would_fit(struck, whole):
+    # The state before the step lies in no checkpoint, and the other one cannot be asked for it.
+    run, ended, seconds = struck("lacks_memory", 1, save_steps=3)
+    assert ended.returncode != 0
+    assert seconds < A_MINUTE
+    assert "[rank 1]" in ended.stderr
+    assert "out of memory at step 3" in " ".join(ended.stderr.split())
+    assert resume(run).finished
+    assert_same(whole, run)
+
+
 @pytest.mark.soak
 def test_a_slow_process_is_waited_for(struck, whole):
     run, ended, _ = struck("sleeps", 1)

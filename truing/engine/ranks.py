@@ -84,7 +84,8 @@ def _lost(error: RuntimeError) -> StoppedError:
     return StoppedError(
         f"another process of this run was lost or stayed silent ({first[:200]})",
         where=f"rank {rank()} of {world()}",
-        fix="look at what the lost process said last; go on with truing train --resume",
+        fix="look at what the lost process said last (one that was only slow: a larger "
+        "trainer.ddp_timeout, in seconds); go on with truing train --resume",
     )
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -88,9 +89,14 @@ class StopWithoutGain(TrainerCallback):
         return step - state.best_global_step >= self._patience * args.eval_steps
 
 
+# One wish reaches a process of several twice: from the scheduler and from its launcher.
+_ONE_WISH_S = 5.0
+
+
 class StopOnSignal(TrainerCallback):
     """Ctrl-C or SIGTERM: finish the step, write a checkpoint, stop. A second one stops at once.
 
+    Of several processes a second one that follows within seconds is taken for the first one.
     Use as a context around training; `stopped` tells afterwards whether it happened.
     """
 
@@ -98,6 +104,7 @@ class StopOnSignal(TrainerCallback):
 
     def __init__(self) -> None:
         self.stopped = False
+        self._asked = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopOnSignal":
@@ -117,16 +124,18 @@ class StopOnSignal(TrainerCallback):
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.stopped:
+        now = time.monotonic()
+        if self.stopped and (ranks.world() == 1 or now - self._asked > _ONE_WISH_S):
             raise KeyboardInterrupt
-        self.stopped = True
+        self.stopped, self._asked = True, now
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Save and stop, if somebody asked any of the processes."""
         del args, state
-        self.stopped = any(ranks.gathered(self.stopped))
-        if self.stopped:
+        if any(ranks.gathered(self.stopped)):
+            if not self.stopped:  # the wish has come to another process, and may come here yet
+                self.stopped, self._asked = True, time.monotonic()
             control.should_save = True
             control.should_training_stop = True

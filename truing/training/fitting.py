@@ -16,6 +16,10 @@ T = TypeVar("T")
 _FULL = ("can't allocate memory", "not enough memory")
 
 
+class OutOfMemoryError(StoppedError):
+    """This process has no memory for a step; others may stand in the middle of it."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left."""
     text = str(error)
@@ -50,7 +54,7 @@ class Fitting:
             step: its number, for messages.
 
         Raises:
-            StoppedError: nothing smaller is possible, or allowed.
+            OutOfMemoryError: nothing smaller is possible, or allowed.
         """
         while True:
             try:
@@ -85,8 +89,8 @@ class Fitting:
         return smaller
 
 
-def _stopped(step: int, reason: str, fix: str) -> StoppedError:
-    return StoppedError(
+def _stopped(step: int, reason: str, fix: str) -> OutOfMemoryError:
+    return OutOfMemoryError(
         f"out of memory at step {step} ({reason})",
         where="training",
         fix=f"{fix}, trainer.gradient_checkpointing=true, or lora=true",

@@ -30,7 +30,7 @@ from truing.training.checkpoints import (
     written_by_all,
 )
 from truing.training.execute import StepInputs, StepResult, StepRunner, Sync
-from truing.training.fitting import Fitting
+from truing.training.fitting import Fitting, OutOfMemoryError
 from truing.training.heads import without_heads
 from truing.training.material import Material
 from truing.training.parts import load_parts, save_parts
@@ -156,7 +156,9 @@ class PreferenceTrainer(Trainer):
         try:
             self._step, self._runner = self._fitting.run(attempt, self._runner, step, number)
         except StoppedError as error:
-            self._stop(error)
+            # All processes meet at a checkpoint, and only this one is known to stand here.
+            is_alone = isinstance(error, OutOfMemoryError) and ranks.world() > 1
+            self._stop(error, saves=not is_alone)
             raise
         self._check_start(self._step)
         self._check_distance(self._step)
@@ -173,10 +175,10 @@ class PreferenceTrainer(Trainer):
             return lambda _: nullcontext()
         return lambda is_last: nullcontext() if is_last else self.accelerator.no_sync(model)
 
-    def _stop(self, error: StoppedError) -> None:
+    def _stop(self, error: StoppedError, *, saves: bool = True) -> None:
         """Keep the last good state, unless it is the start or lies there; the last alarm."""
         step = self.state.global_step
-        if step and not (self._run / f"checkpoint-{step}").exists():
+        if saves and step and not (self._run / f"checkpoint-{step}").exists():
             self._save_checkpoint(self.model, trial=None)
         if self.args.should_save:
             self._alarms.ring(Alarm(step + 1, "stopped", error.what, error.fix))
