@@ -82,3 +82,26 @@ def test_all_comparisons_are_corrected_together_by_holm():
     assert [one.p_corrected for one in found] == pytest.approx(list(expected))
     assert {one.family for one in found} == {4}
     assert all(one.p_corrected >= one.p for one in found)
+
+
+def test_a_plain_difference_stays_significant_among_very_many_comparisons():
+    """A share of 10,000 resamples ends at 0.0002, which 250 comparisons would lift over 0.05."""
+    rng = np.random.default_rng(7)
+    plain = paired_bootstrap(NAMES, rng.normal(0.5, 1, 300), np.zeros(300))
+    found = corrected([plain] * 1000)
+    assert all(one.is_significant for one in found)
+
+
+def test_where_few_resamples_cross_zero_p_is_near_that_of_the_paired_t_test():
+    rng = np.random.default_rng(11)
+    gain = rng.normal(0.25, 1, 400)
+    expected = stats.ttest_1samp(gain, 0).pvalue
+    assert expected < 1e-6
+    assert paired_bootstrap(NAMES, gain, np.zeros(400)).p == pytest.approx(expected, rel=0.5)
+
+
+def test_prompts_that_all_differ_alike_have_no_p_although_their_rows_differ():
+    gain = np.tile([1.0, 0.0], 6)
+    found = paired_bootstrap(NAMES, gain, np.zeros(12), np.repeat(np.arange(6), 2))
+    assert found.difference.value == 0.5
+    assert np.isnan(found.p)

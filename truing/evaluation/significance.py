@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from truing.evaluation.bootstrap import (
     CONFIDENCE,
@@ -24,6 +25,7 @@ Test = Literal["paired bootstrap", "McNemar"]
 LEVEL = 0.05
 _MOST_RESAMPLES = 10_000
 _MOST_DRAWS = 40_000_000  # resamples times groups: some seconds
+_FEWEST = 10  # resamples beyond 0 from which their share is a p
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,10 @@ def paired_bootstrap(
     """Difference of two means over the same rows; rows of one group are drawn together.
 
     p is twice the smaller share of resampled differences on either side of 0, one added above and
-    below, so it is never 0 (Davison and Hinkley 1997, section 4.2). Where every row has the same
-    difference there is nothing to resample: p is 1 if it is 0, and undefined else.
+    below (Davison and Hinkley 1997, section 4.2). That share cannot fall under 1 / resamples,
+    which many comparisons corrected together could never pass: where fewer than ten resamples lie
+    beyond 0, p is that of Student's t with the bootstrap's standard error. Where every group has
+    the same difference there is nothing to resample: p is 1 if it is 0, and undefined else.
 
     Args:
         names: the measure, the run, the other run.
@@ -93,13 +97,19 @@ def paired_bootstrap(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
     found = Estimate(value, float(low), float(high), len(gain.values))
-    p = np.nan
-    if np.ptp(gain.values) == 0:
-        p = 1.0 if value == 0 else np.nan
-    elif len(known):
-        least = min((known <= 0).sum(), (known >= 0).sum())
-        p = min(1.0, 2 * (least + 1) / (len(known) + 1))
-    return Difference(*names, found, "paired bootstrap", float(p))
+    return Difference(*names, found, "paired bootstrap", _two_sided(value, known, count))
+
+
+def _two_sided(value: float, resampled: Float[Array, "B"], count: int) -> float:
+    """p of a difference, given resampled ones of `count` groups."""
+    error = float(resampled.std(ddof=1)) if len(resampled) else 0.0
+    # Rounding leaves equal differences with a spread of about 1e-16 of their size.
+    if error <= 1e-12 * abs(value):
+        return 1.0 if value == 0 else np.nan
+    least = int(min((resampled <= 0).sum(), (resampled >= 0).sum()))
+    if least < _FEWEST:
+        return float(2 * stats.t.sf(abs(value) / error, count - 1))
+    return min(1.0, 2 * (least + 1) / (len(resampled) + 1))
 
 
 def mcnemar(
