@@ -81,6 +81,16 @@ def test_length_buckets_part_the_pairs_and_keep_equal_lengths_apart(table):
     assert (bounds[0][0], bounds[-1][1]) == (difference.min(), difference.max())
 
 
+def test_in_each_bucket_accuracies_are_those_of_its_own_pairs_summed_and_per_token(table):
+    difference = table.length_chosen - table.length_rejected
+    for bucket in evaluate_pairs(table).by_length_difference:
+        inside = (difference >= bucket.low) & (difference <= bucket.high)
+        mine = [row for row, is_in in zip(rows(table), inside, strict=True) if is_in]
+        for name in ("reward_accuracy", "policy_accuracy", "policy_accuracy_per_token"):
+            share = sum(LONGHAND[name](row) for row in mine) / len(mine)
+            assert bucket.estimates[name].value == pytest.approx(share)
+
+
 def test_a_reward_that_is_length_alone_is_seen_in_the_length_buckets(table):
     only_length = replace(
         table,

@@ -205,9 +205,6 @@ def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
 
 def _overall(table: PairTable) -> dict[str, Statistic]:
     found: dict[str, Statistic] = _accuracies(table, None)
-    found["policy_accuracy_per_token"] = _share(
-        table.logp_chosen / table.length_chosen > table.logp_rejected / table.length_rejected
-    )
     found["chosen_longer"] = _share(table.length_chosen > table.length_rejected)
     for side in ("chosen", "rejected"):
         found[f"logp_{side}"] = Mean(getattr(table, f"logp_{side}"))
@@ -216,8 +213,13 @@ def _overall(table: PairTable) -> dict[str, Statistic]:
 
 
 def _accuracies(table: PairTable, where: Bool[Array, "P"] | None) -> dict[str, Statistic]:
+    per_token = (
+        table.logp_chosen / table.length_chosen,
+        table.logp_rejected / table.length_rejected,
+    )
     found: dict[str, Statistic] = {
-        "policy_accuracy": _share(table.logp_chosen > table.logp_rejected, where)
+        "policy_accuracy": _share(table.logp_chosen > table.logp_rejected, where),
+        "policy_accuracy_per_token": _share(per_token[0] > per_token[1], where),
     }
     margin = _margin(table)
     if margin is not None:
