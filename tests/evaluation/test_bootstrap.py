@@ -82,6 +82,11 @@ def test_one_group_has_a_value_and_no_interval():
     assert found.to_json("m") == {"m": 2.0, "m_low": None, "m_high": None}
 
 
+def test_a_mean_that_rests_on_one_row_of_many_has_no_interval():
+    found = estimate({"m": Mean(np.arange(5.0), np.arange(5) == 3)})["m"]
+    assert found.to_json("m") == {"m": 3.0, "m_low": None, "m_high": None}
+
+
 def test_a_mean_over_nothing_is_undefined():
     empty = Mean(np.arange(5.0), where=np.zeros(5, bool))
     assert estimate({"m": empty})["m"].to_json("m") == {"m": None, "m_low": None, "m_high": None}

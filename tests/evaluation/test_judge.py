@@ -103,6 +103,13 @@ def test_a_judge_that_always_answers_the_same_is_flagged(first, second, words):
     assert f"always says {words}" in judge_quality(table).notes[0]
 
 
+def test_a_judge_that_always_takes_the_first_place_has_intervals_of_some_width():
+    sizes = np.array([3, 4, 5, 6]), np.array([4, 4, 4, 4])
+    found = judge_quality(Verdicts(*sizes, shown_first=np.ones(4), shown_second=np.zeros(4)))
+    place = found.estimates["first_place"]
+    assert (place.low, place.high) == pytest.approx((0.025 ** (1 / 4), 1.0))
+
+
 def test_one_order_alone_cannot_tell_position_bias():
     sizes = np.array([3, 4, 5]), np.array([4, 4, 4])
     found = judge_quality(Verdicts(*sizes, shown_first=np.array([1.0, 0.0, 1.0])))

@@ -51,6 +51,12 @@ def test_a_judge_that_always_says_the_same_is_flagged():
     assert found.swayed == 9
 
 
+def test_where_one_response_always_stands_first_a_constant_judge_may_be_right():
+    note = win_rate(judged([(i, "a", "b", 1.0) for i in range(9)]), "a", "b").notes[0]
+    assert "`a` always stands first" in note
+    assert "no information" not in note
+
+
 def test_prompts_judged_in_one_order_only_are_told():
     found = win_rate(judged([(0, "a", "b", 1.0), (1, "b", "a", 0.0)]), "a", "b")
     assert "2 of 2 prompts were judged in one order only" in found.notes[0]
@@ -175,6 +181,15 @@ def test_a_constant_judge_keeps_length_control_finite_and_flagged():
     found = length_controlled(rows, strength=1.0, resamples=0)
     assert np.isfinite(found.win_rate.value)
     assert any("always says the same" in note for note in found.notes)
+
+
+def test_under_a_constant_judge_length_control_has_no_interval():
+    rng = np.random.default_rng(0)
+    rows = Against(np.ones(60), rng.integers(5, 50, 60), rng.integers(5, 50, 60))
+    found = length_controlled(rows, strength=100.0, resamples=20).to_json()
+    assert found["length_controlled_win_rate"] > 0.5
+    assert found["length_controlled_win_rate_low"] is None
+    assert any("no interval" in note for note in found["notes"])
 
 
 def test_difficulty_in_some_rows_only_is_refused():

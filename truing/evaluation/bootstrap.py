@@ -187,8 +187,8 @@ def estimate(
         interval = (low[index], high[index])
         if statistic.is_share and values[index] in (0.0, 1.0):
             interval = _exact_interval(float(values[index]), int((counts > 0).sum()))
-        if np.isnan(values[index]):
-            interval = (np.nan, np.nan)
+        elif np.isnan(values[index]) or (counts > 0).sum() < 2:
+            interval = (np.nan, np.nan)  # one group, drawn as often as one likes, says no more
         value, bounds = float(values[index]), (float(interval[0]), float(interval[1]))
         found[name] = Estimate(value, *bounds, int(counts.sum()))
     return found

@@ -104,10 +104,10 @@ def judge_quality(table: Verdicts, *, resamples: int = RESAMPLES, seed: int = 0)
     }
     if table.votes is not None:
         agree = right * table.votes + (1 - right) * (1 - table.votes)
-        statistics["agreement_with_votes"] = Mean(agree)
+        statistics["agreement_with_votes"] = Mean(agree, is_share=True)
     if table.shown_first is not None and table.shown_second is not None:
         first, second = table.shown_first, table.shown_second
-        statistics["first_place"] = Mean(0.5 * (first + 1 - second))
+        statistics["first_place"] = Mean(0.5 * (first + 1 - second), is_share=True)
         same = np.sign(first - 0.5) == np.sign(second - 0.5)
         statistics["consistency"] = Mean(same.astype(float), is_share=True)
         statistics["accuracy_shown_first"] = Mean(0.5 * (1 + np.sign(first - 0.5)), is_share=True)

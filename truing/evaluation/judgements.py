@@ -200,9 +200,13 @@ def _notes(table: Judgements, found: _Met, two: tuple[int, int]) -> tuple[str, .
     rows = np.isin(table.first, two) & np.isin(table.second, two)
     notes = []
     if len(found.preference) > 1 and np.ptp(table.preference[rows]) == 0:
+        always = f"the judge always says {table.preference[rows][0]:g}"
+        first = table.models[table.first[rows][0]]
         notes.append(
-            f"the judge always says {table.preference[rows][0]:g}, whichever response stands "
-            "first: its verdicts carry no information"
+            f"{always}, whichever response stands first: its verdicts carry no information"
+            if np.ptp(table.first[rows])
+            else f"{always}, and `{first}` always stands first: whether the response or the place "
+            "decided cannot be told"
         )
     if not found.both.all():
         missing = int((~found.both).sum())

@@ -170,7 +170,8 @@ def length_controlled(
     found = _fit(design, target, weight, strength)
     rate, error = _rate(rows, found)
     spread, errors = (math.nan, math.nan), (math.nan,) * len(found)
-    if resamples and rows.num_prompts > 1:
+    # Where one side always wins every fit is the penalty's: its resamples would all agree.
+    if resamples and rows.num_prompts > 1 and np.ptp(rows.preference) > 0:
         spread, errors = _bootstrap(rows, (design, target, weight), strength, resamples, seed)
     has_difficulty = rows.difficulty is not None
     return LengthControlled(
@@ -224,7 +225,7 @@ def _notes(rows: Against, versions: Sequence[Against]) -> tuple[str, ...]:
     if np.ptp(rows.preference) == 0:
         found.append(
             f"every preference is {rows.preference[0]:g}: the judge always says the same, and the "
-            "controlled rate is held finite by the penalty only"
+            "controlled rate is held finite by the penalty only, so it has no interval"
         )
     if rows.num_prompts < _TOO_FEW:
         found.append(f"{rows.num_prompts} instructions are too few for a regression to be trusted")
