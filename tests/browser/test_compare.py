@@ -158,6 +158,54 @@ def test_samples_are_filtered_ordered_and_of_chosen_runs(page):
     assert titles == ["one", "three"]
 
 
+def only(page, *places):
+    """Show these runs and no other."""
+    page.run(
+        f"""document.querySelectorAll("input[name=run]").forEach((box) => {{
+            if (box.checked !== {json.dumps(places)}.includes(Number(box.value))) box.click();
+        }})"""
+    )
+
+
+def test_filters_and_orders_look_at_the_shown_runs_alone(page):
+    sift(page, text="", kind="scored", order="length")
+    only(page, 0)
+    alone = page.run('document.querySelector(".sift output").value')
+    only(page, 0, 2)
+    apart = page.run(
+        """[...document.querySelectorAll("#reply-list .sample")].map((sample) => {
+            const sizes = [...sample.querySelectorAll(".chip")].map((chip) => chip.textContent)
+                .filter((text) => text.endsWith(" tokens")).map(parseFloat);
+            return Math.abs(sizes[0] - sizes[1]);
+        })"""
+    )
+    only(page, 0, 1, 2)
+    assert alone.startswith("0 of 0")  # one run's score does not differ from itself
+    assert apart == sorted(apart, reverse=True)
+    assert apart[0] > 30
+
+
+def test_a_response_longer_than_is_shown_keeps_its_sum_and_says_what_is_left_out(
+    browser, tmp_path, fake_runs
+):
+    whole = made_up(fake_runs, tmp_path, ["one", "two"], 1)
+    long = compared.Reply("a " * 700, ("a ",) * 700, (0.1,) * 700, 0.0, 700, finished=False)
+    fields = {**vars(whole), "answered": (compared.Answered("How?", (long, long)),)}
+    page = browser.open(write_comparison(compared.Comparison(**fields), tmp_path / "long.html"))
+    for colour in (True, False):
+        sift(page, colour=colour)
+        shown = page.run('document.querySelector("#reply-list .response").textContent')
+        assert "sum +70.00 nats" in shown
+        assert "100 more tokens" in shown
+    page.close()
+
+
+def test_the_share_of_the_frontier_stands_beside_the_share_of_the_runs(page):
+    cells = page.run("[...document.querySelectorAll('#frontier td')].map((c) => c.textContent)")
+    assert cells[:2] == ["3", "100\u202f%"]
+    assert cells[2].startswith("100\u202f%")
+
+
 def test_more_samples_come_at_a_click(page):
     sift(page, text="", kind="all", order="score")
     page.run('document.getElementById("more-replies").click()')

@@ -1,5 +1,6 @@
 """Reward against KL, and the KL itself against exact values."""
 
+import json
 from itertools import product
 
 import numpy as np
@@ -29,7 +30,7 @@ def measured(run, method, score, kl, noise=0.1):
     )
 
 
-def test_the_pareto_share_is_the_share_of_a_methods_runs_on_the_frontier():
+def test_the_pareto_share_is_the_share_of_the_frontier_that_a_method_holds():
     found = frontier(
         [
             measured("a", "dpo", 1.0, 1.0),
@@ -38,7 +39,8 @@ def test_the_pareto_share_is_the_share_of_a_methods_runs_on_the_frontier():
             measured("dddd", "odpo", 3.0, 4.0),
         ]
     )
-    assert {name: share.value for name, share in found.shares.items()} == {"dpo": 0.5, "odpo": 1.0}
+    shares = {name: share.value for name, share in found.shares.items()}
+    assert shares == pytest.approx({"dpo": 1 / 3, "odpo": 2 / 3})
     assert [point.is_on for point in found.points] == [True, False, True, True]
     assert found.points[1].chance < 0.01
     assert found.shares["dpo"].number == 2
@@ -96,3 +98,12 @@ def test_the_sampled_sequence_kl_has_the_exact_value_inside_its_interval():
         )
     assert inside >= 7  # 95 % each: fewer than 7 of 10 has a chance of 1 in 10,000
     assert max(widths) < 0.8
+
+
+def test_from_one_prompt_the_json_is_still_plain():
+    one = [
+        Measured(name, "x", np.array([s]), np.array([1.0])) for name, s in (("a", 1.0), ("b", 2.0))
+    ]
+    plain = json.loads(json.dumps(frontier(one).to_json(), allow_nan=False))
+    assert [point["on_frontier"] for point in plain["points"]] == [False, True]
+    assert plain["points"][0]["on_frontier_in_resamples"] is None

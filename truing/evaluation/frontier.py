@@ -2,8 +2,9 @@
 
 R runs, each a point; methods may have several runs (strengths, seeds). A run is on the frontier
 if no other has at least its score at no more KL, and is better in one of the two. A method's
-Pareto share is the share of its runs that are on it (Amini et al. 2024, arXiv:2402.10571, section
-5: the measure by which ODPO is compared).
+Pareto share is the share of the frontier's points that are its runs (Amini et al. 2024,
+arXiv:2402.10571: the measure by which ODPO is compared); chance would give it its share of all
+runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A run's place, and the share of resamples in which it is on the frontier."""
+    """A run's place; `chance` is the share of resamples that have it on the frontier.
+
+    From one prompt nothing can be drawn anew: `chance` is NaN.
+    """
 
     run: str
     method: str
@@ -57,13 +61,13 @@ class FrontierPoint:
         return {
             **{"run": self.run, "method": self.method, **place},
             "on_frontier": self.is_on,
-            "on_frontier_in_resamples": self.chance,
+            "on_frontier_in_resamples": None if np.isnan(self.chance) else self.chance,
         }
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """All points, and each method's Pareto share with its bootstrap interval over prompts."""
+    """All points, and each method's share of the frontier with its bootstrap interval."""
 
     points: tuple[FrontierPoint, ...]
     shares: Mapping[str, Estimate]
@@ -71,7 +75,11 @@ class Frontier:
     def to_json(self) -> dict[str, object]:
         """Plain numbers."""
         shares = [
-            {"method": name, "runs": share.number, **share.to_json("pareto_share")}
+            {
+                **{"method": name, "runs": share.number},
+                "share_of_runs": share.number / len(self.points),
+                **share.to_json("pareto_share"),
+            }
             for name, share in self.shares.items()
         ]
         return {"points": [point.to_json() for point in self.points], "shares": shares}
@@ -87,8 +95,8 @@ def on_frontier(kl: Float[Array, "R"], score: Float[Array, "R"]) -> Bool[Array, 
 def frontier(runs: Sequence[Measured], *, resamples: int = RESAMPLES, seed: int = 0) -> Frontier:
     """Points, frontier and Pareto shares; prompts are drawn anew for all runs together.
 
-    The intervals know the noise of prompts and samples, not that of training: a method with one
-    run has a share of 0 or 1, and its interval says how sure that is for this run alone.
+    The intervals know the noise of prompts and samples, not that of training: they say how sure
+    the shares of these runs are, not those of other seeds.
     """
     names = [one.run for one in runs]
     statistics = {}
@@ -116,7 +124,8 @@ def frontier(runs: Sequence[Measured], *, resamples: int = RESAMPLES, seed: int 
     shares = {}
     for method in dict.fromkeys(one.method for one in runs):
         mine = np.array([one.method == method for one in runs])
-        low, high = np.quantile(drawn[:, mine].mean(axis=1), [tail, 1 - tail])
-        value = float(is_on[mine].mean())
+        of_drawn = drawn[:, mine].sum(axis=1) / drawn.sum(axis=1)
+        low, high = np.quantile(of_drawn, [tail, 1 - tail])
+        value = float(mine[is_on].mean())
         shares[method] = Estimate(value, float(low), float(high), int(mine.sum()))
     return Frontier(points, shares)

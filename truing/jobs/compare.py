@@ -17,7 +17,7 @@ from truing.evaluation.ranking import Ranking, bradley_terry
 from truing.evaluation.significance import corrected
 from truing.jobs.asked import respond
 from truing.jobs.asking import Asking
-from truing.jobs.compared import Table, pair_measures, reply_measures
+from truing.jobs.compared import Table, method_of, pair_measures, reply_measures
 from truing.jobs.evaluated import (
     GENERATIONS,
     START,
@@ -293,7 +293,8 @@ def _placed(names: Sequence[str], runs: Sequence[Any], said: Sequence[Generated]
         sums = np.bincount(ratios.response, weights=k3, minlength=len(table))
         count = np.bincount(table.prompt)
         mean = [np.bincount(table.prompt, weights=v) / count for v in (table.score, sums)]
-        method = str(run.config.get("objective") or name)
+        objective = run.config.get("objective")
+        method = method_of(str(objective)) if objective else name
         placed.append(Placed(name, method, mean[0], mean[1]))
     return frontier(placed) if len(placed) > 1 else None
 

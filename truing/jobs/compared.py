@@ -3,6 +3,7 @@
 R runs, P pairs, N responses; row i is the same row or prompt in every run.
 """
 
+import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -167,5 +168,15 @@ def _whole(
         return found, []
     controlled = length_controlled_wins(table, theirs)
     found["length_controlled_win_rate"] = controlled.win_rate
-    told = [f"length control: {note}" for note in controlled.notes if "light form" not in note]
-    return found, told
+    return found, [f"length control: {note}" for note in controlled.notes]
+
+
+def method_of(objective: str) -> str:
+    """An objective without its beta: runs at several strengths are points of one method."""
+    try:
+        tree = ast.parse(objective, mode="eval")
+    except SyntaxError:  # the run file was changed by hand; the page still opens
+        return objective
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        call.keywords = [knob for knob in call.keywords if knob.arg != "beta"]
+    return ast.unparse(tree)

@@ -120,9 +120,10 @@ def frontier_figure(frontier: Frontier, names: Sequence[str]) -> Figure:
 
 def _said(point: FrontierPoint) -> str:
     where = "on the frontier" if point.is_on else "behind it"
+    sure = "" if np.isnan(point.chance) else f" (on it in {percent(point.chance)} of resamples)"
     return (
-        f"{point.run}: score {number(point.score.value)} at KL {number(point.kl.value)}, {where} "
-        f"(on it in {percent(point.chance)} of resamples)."
+        f"{point.run}: score {number(point.score.value)} at KL {number(point.kl.value)}, "
+        f"{where}{sure}."
     )
 
 

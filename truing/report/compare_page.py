@@ -192,11 +192,12 @@ def _ranking(comparison: Comparison) -> dict[str, Any] | None:
     return {"anchor": ranking.anchor, "rows": rows, "notes": ranking.notes}
 
 
-def _shares(comparison: Comparison) -> list[tuple[str, int, _Cell]]:
+def _shares(comparison: Comparison) -> list[tuple[str, int, str, _Cell]]:
     if comparison.frontier is None:
         return []
+    runs = len(comparison.frontier.points)
     return [
-        (name, share.number, _cell(share, percent))
+        (name, share.number, percent(share.number / runs), _cell(share, percent))
         for name, share in comparison.frontier.shares.items()
     ]
 
@@ -221,6 +222,7 @@ def _reply(reply: Reply) -> Mapping[str, Any]:
         found["pieces"] = [visible(piece) for piece in reply.pieces[kept]]
         found["ratios"] = [round(ratio, 2) for ratio in reply.log_ratios[kept]]
         found["more"] = max(0, len(reply.pieces) - _MOST_PIECES)
+        found["sum"] = round(math.fsum(reply.log_ratios), 2)
         # The pieces are the text; it is not sent twice.
         found["text"] = ""
     return found

@@ -26,22 +26,24 @@
     const texts = sample.replies.map(said);
     return {
       sample, index, texts,
-      words: [sample.prompt, ...texts].join("\n").toLowerCase(),
-      score: spread(sample.replies.map((reply) => reply.score)),
-      length: spread(sample.replies.map((reply) => reply.tokens)),
-      ratio: sample.replies.reduce((most, reply) =>
-        (reply.ratios || []).reduce((peak, ratio) => Math.max(peak, Math.abs(ratio)), most), 0),
+      words: [sample.prompt, ...texts].map((text) => text.toLowerCase()),
+      peaks: sample.replies.map((reply) =>
+        (reply.ratios || []).reduce((peak, ratio) => Math.max(peak, Math.abs(ratio)), 0)),
     };
   });
+  // Filters and orders look at the runs that are shown, and at no other.
+  const widths = {
+    score: (item, runs) => spread(runs.map((run) => item.sample.replies[run].score)),
+    length: (item, runs) => spread(runs.map((run) => item.sample.replies[run].tokens)),
+    ratio: (item, runs) => Math.max(0, ...runs.map((run) => item.peaks[run])),
+    asked: () => 0,
+  };
 
   function tokens(reply, coloured) {
     const text = element("p", "text");
     text.dir = "auto";
-    if (!reply.pieces || !coloured) {
-      text.textContent = said(reply);
-      return text;
-    }
-    reply.pieces.forEach((piece, place) => {
+    if (!reply.pieces || !coloured) text.textContent = said(reply);
+    else reply.pieces.forEach((piece, place) => {
       const ratio = reply.ratios[place];
       const token = element("span", "token", piece === "" && place === reply.pieces.length - 1 && reply.finished ? "■" : piece);
       const share = Math.min(1, Math.abs(ratio) / STRONG) * 42;
@@ -71,7 +73,7 @@
       if (reply.score !== null) title.append(element("span", "chip", "score " + reply.score.toFixed(2)));
       title.append(element("span", "chip", reply.tokens + " tokens"));
       if (!reply.finished) title.append(element("span", "chip bad", "cut"));
-      if (reply.ratios) title.append(element("span", "chip", "sum " + signed(reply.ratios.reduce((sum, ratio) => sum + ratio, 0)) + " nats"));
+      if (reply.ratios) title.append(element("span", "chip", "sum " + signed(reply.sum) + " nats"));
       box.append(title);
       box.append(said(reply) === "" && !reply.pieces ? element("p", "text none", "(empty)") : tokens(reply, coloured));
       sides.append(box);
@@ -83,16 +85,20 @@
   const kinds = {
     all: () => true,
     apart: (item, runs) => new Set(runs.map((run) => item.texts[run])).size > 1,
-    scored: (item) => item.score > 0,
+    scored: (item, runs) => widths.score(item, runs) > 0,
     cut: (item, runs) => runs.some((run) => !item.sample.replies[run].finished),
   };
   const chosenRuns = () =>
     [...form.querySelectorAll("input[name=run]")].filter((box) => box.checked).map((box) => Number(box.value));
   function fitting(words) {
     const runs = chosenRuns();
-    const order = form.elements.order.value;
-    const fits = all.filter((item) => kinds[form.elements.kind.value](item, runs) && item.words.includes(words));
-    return fits.sort((a, b) => (order === "asked" ? 0 : b[order] - a[order]) || a.index - b.index);
+    const width = widths[form.elements.order.value];
+    const holds = (item) => item.words[0].includes(words) || runs.some((run) => item.words[run + 1].includes(words));
+    return all
+      .filter((item) => kinds[form.elements.kind.value](item, runs) && holds(item))
+      .map((item) => ({ item, by: width(item, runs) }))
+      .sort((a, b) => b.by - a.by || a.item.index - b.item.index)
+      .map(({ item }) => item);
   }
   function draw(fits, shown) {
     const runs = chosenRuns();
