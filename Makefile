@@ -55,6 +55,7 @@ docs: setup  ## the site in site/: recipe pages and reference from the code, no 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python examples/catalogue.py --write
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "read site/index.html, or with search: $(BIN)/python -m http.server --directory site"
 
 wheel: setup  ## a wheel in dist/, the embedded weights in it
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

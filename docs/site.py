@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
+
 import truing
 from truing.jobs.objectives import curve_of
 from truing.recipes._recipe import SHELF
@@ -58,6 +60,7 @@ API = {
     "truing.errors": (),
     "truing.testing": (),
 }
+_CLEAR, _WORDS, _LINES = "rgba(0,0,0,0)", "#808691", "rgba(128,134,145,0.3)"
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
 _REFERENCE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?:truing|tests|examples|benchmarks)/[^)]*\)")
 
@@ -156,11 +159,20 @@ def _cell(text: str) -> str:
 
 
 def _drawn(figure: Any, caption: str) -> str:
-    drawn = figure.to_html(
-        full_html=False,
-        include_plotlyjs=f"../{PLOTLY}",
-        default_height="360px",
-        config={"displayModeBar": False, "responsive": True},
+    # One picture for the light page and the dark one.
+    axes = {"gridcolor": _LINES, "linecolor": _LINES}
+    seen = go.Figure(figure).update_layout(
+        paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, font_color=_WORDS, margin_b=64
+    )
+    drawn = (
+        seen.update_xaxes(**axes)
+        .update_yaxes(**axes)
+        .to_html(
+            full_html=False,
+            include_plotlyjs=f"../{PLOTLY}",
+            default_height="360px",
+            config={"displayModeBar": False, "responsive": True},
+        )
     )
     return f"{drawn}\n\n*{caption}*"
 
