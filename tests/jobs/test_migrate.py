@@ -147,6 +147,13 @@ def test_numbers_are_as_wide_as_they_were_where_nothing_was_said(given, dtype, t
     assert ("bf16=False" in words(found, "default")) is (dtype == "float32")
 
 
+@pytest.mark.parametrize(("method", "length"), [("dpo", None), ("orpo", 512), ("cpo", 512)])
+def test_a_length_that_is_null_is_what_it_means_there(method, length, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("model_name_or_path: m\nmax_length: null\n")
+    assert migrate(file, method=method).keys.get("max_length") == length
+
+
 def test_a_command_line_is_read_with_its_launcher():
     found = migrate(
         command="accelerate launch --num_processes 4 trl/scripts/kto.py --dataset_name mine.jsonl "

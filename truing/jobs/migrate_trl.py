@@ -253,7 +253,10 @@ def _split_of(name: str, configuration: Any, split: str) -> str:
 def _take_length(found: Found, method: str) -> None:
     arguments = found.arguments
     is_open = "max_length" in arguments.values and arguments.values["max_length"] is None
-    length = arguments.take("max_length", None if is_open else 1024)
+    if is_open and method in {"cpo", "orpo"}:
+        found.note("changed", "max_length=null", f"TRL's {method.upper()}Trainer takes 512 then")
+    open_length = 512 if method in {"cpo", "orpo"} else None
+    length = arguments.take("max_length", open_length if is_open else 1024)
     if length is not None:
         found.keys["max_length"] = whole_of(found, "max_length", length)
         found.keys["truncation"] = "cut"
