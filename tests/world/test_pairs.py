@@ -155,8 +155,9 @@ def test_the_labeller_weighs_score_against_length():
         {"subset": "equal"},
         {"count": 100_000},
         {"kinds": ("poem",)},
+        {"kinds": ("notes", "notes")},
     ],
-    ids=lambda dials: next(iter(dials)),
+    ids=str,
 )
 def test_a_dial_out_of_its_range_is_an_error(dials):
     with pytest.raises(ConfigError):

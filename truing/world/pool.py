@@ -77,7 +77,7 @@ def groups(
             and 600 to test on.
 
     Raises:
-        ConfigError: no such split or kind, or fewer groups than asked for.
+        ConfigError: no such split or kind, a kind named twice, or fewer groups than asked for.
     """
     prompts(split, kinds)  # says what is wrong with a name
     turns = zip(*(_of_kind(split, kind) for kind in kinds), strict=True)

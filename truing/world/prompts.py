@@ -166,7 +166,7 @@ def prompts(split: Split, kinds: tuple[Kind, ...] = SHORT) -> tuple[Prompt, ...]
         kinds: which; stories (`KINDS` has all three) are several times as long as the others.
 
     Raises:
-        ConfigError: no such split, or no such kind.
+        ConfigError: no such split or kind, or a kind that is named twice.
     """
     for given, known in ((split, SIZES), *((kind, _DRAWS) for kind in kinds)):
         if given not in known:
@@ -175,6 +175,12 @@ def prompts(split: Split, kinds: tuple[Kind, ...] = SHORT) -> tuple[Prompt, ...]
                 where="world",
                 fix=f"use one of {', '.join(known)}",
             )
+    if len(set(kinds)) < len(kinds):
+        raise ConfigError(
+            f"a kind is named twice: {', '.join(kinds)}",
+            where="world",
+            fix="name each kind once; its prompts would come twice",
+        )
     groups = [_fixed(split)[kind] for kind in kinds]
     return tuple(prompt for turn in zip(*groups, strict=True) for prompt in turn)
 
