@@ -27,3 +27,12 @@ def test_an_option_without_effect_is_wrong_usage(arguments, words):
     code, output = usage(*arguments)
     assert code == 2
     assert words in output
+
+
+def test_a_run_is_shown_by_length_difference(world_runs, world_rows):
+    code, output = usage(
+        "evaluate", str(world_runs["dpo"]), "--data", str(world_rows / "held.jsonl")
+    )
+    assert code == 0
+    assert "chosen − rejected, tokens" in output
+    assert "by log p, per token" in output

@@ -114,3 +114,28 @@ def test_a_folder_without_a_run_gets_no_page(tmp_path):
 def test_reports_are_written_without_torch():
     code = "import sys, truing.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_evaluated_later_is_taken_apart_by_length_beside_what_training_found(
+    tmp_path, fake_runs
+):
+    run = fake_runs.write_run(tmp_path / "run")
+    found = {**json.loads((run / "evaluation.json").read_text()), "data": "later.jsonl"}
+    assert 'id="figure-later-by_length"' not in page_of(run)
+    (run / "evaluated").mkdir()
+    (run / "evaluated" / "evaluation.json").write_text(json.dumps(found))
+    page = page_of(run)
+    for name in ("by_length", "by_score_gap", "calibration"):
+        assert page.count(f'id="figure-{name}"') == page.count(f'id="figure-later-{name}"') == 1
+        assert f'"name":"later-{name}"' in page
+    assert "Pairs of later.jsonl" in page
+
+
+def test_texts_that_were_evaluated_later_are_not_called_pairs(tmp_path, fake_runs):
+    run = fake_runs.write_run(tmp_path / "run")
+    (run / "evaluated").mkdir()
+    numbers = {"data": "later.jsonl", "texts": 3, "nll": 1.5}
+    (run / "evaluated" / "evaluation.json").write_text(json.dumps(numbers))
+    page = page_of(run)
+    assert "Texts of later.jsonl" in page
+    assert "Held-out texts" in page

@@ -35,11 +35,35 @@ def show_evaluation(
         return
     if "pairs" in found or "texts" in found:
         show_numbers(f"{run} on {found['data']}", found)
+        _show_buckets(found.get("by_length_difference") or ())
     if "generations" in found:
         _show_responses(run, found["generations"])
     if "tasks" in found:
         _show_tasks(run, found["tasks"])
     console.show(str(run / "report.html"))
+
+
+_ACCURACIES = (
+    ("reward_accuracy", "reward accuracy"),
+    ("policy_accuracy", "by log p"),
+    ("policy_accuracy_per_token", "by log p, per token"),
+)
+
+
+def _show_buckets(buckets: Sequence[Mapping[str, Any]]) -> None:
+    """Accuracy by length difference: level where quality was learned, rising where length was."""
+    known = [(key, title) for key, title in _ACCURACIES if any(key in one for one in buckets)]
+    rows = [
+        (
+            f"{one['low']:+.0f}" + f" to {one['high']:+.0f}" * (one["low"] != one["high"]),
+            str(one["pairs"]),
+            *(_rate(one, key) for key, _ in known),
+        )
+        for one in buckets
+    ]
+    if len(rows) > 1:
+        columns = ("chosen − rejected, tokens", "pairs", *(title for _, title in known))
+        console.show_table("by length difference", columns, rows)
 
 
 def _show_responses(run: Path, numbers: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ def run_page(run: Run) -> str:
     evaluation = flattened(run.evaluation)
     shown = cards(evaluation) or curve_cards(run.training)
     groups = _groups(run, evaluation)
-    figures = [figure for group in groups for figure in group.figures]
+    later = _later(run.evaluated)
+    figures = [figure for part in (*groups, *later) for figure in part.figures]
     samples = run.samples[:MOST_SAMPLES]
     return render(
         "run.html.j2",
@@ -57,7 +58,7 @@ def run_page(run: Run) -> str:
         cards=shown,
         has_before=any(card.before for card in shown),
         numbers=_numbers(evaluation),
-        later=_later(run.evaluated),
+        later=later,
         groups=groups,
         samples=samples,
         samples_left_out=max(0, len(run.samples) - MOST_SAMPLES),
@@ -207,13 +208,19 @@ class _Later:
     lead: str
     rows: list["_Number"]
     notes: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 def _later(evaluated: Mapping[str, Any]) -> list[_Later]:
     found: list[_Later] = []
     if evaluated.get("data"):
-        lead = f"Pairs of {evaluated['data']}; intervals are 95 % bootstrap intervals."
-        found.append(_Later("Held-out pairs", lead, _numbers(evaluated)))
+        kind = "Texts" if "texts" in evaluated else "Pairs"
+        lead = f"{kind} of {evaluated['data']}; intervals are 95 % bootstrap intervals."
+        # The same figures may stand above, of the rows that were scored during training.
+        figures = tuple(
+            replace(figure, name=f"later-{figure.name}") for figure in evaluation_figures(evaluated)
+        )
+        found.append(_Later(f"Held-out {kind.lower()}", lead, _numbers(evaluated), (), figures))
     said = evaluated.get("generations")
     if isinstance(said, Mapping):
         lead = (
