@@ -30,3 +30,10 @@ def test_a_fault_names_its_test(line):
 def test_no_fault_stands_twice():
     faults = [line.split("|")[1] for line in LINES]
     assert len(faults) == len(set(faults)) > 40
+
+
+def test_the_counts_are_those_of_the_table():
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    soak = sum(line.endswith("(soak) |") for line in LINES)
+    counts = f"{len(LINES)} faults: {len(LINES) - soak} are provoked by `make test`, {soak} by"
+    assert counts in " ".join(text.split())
