@@ -1,7 +1,9 @@
 """Before a run: everything that is wrong at once, and what it will cost, with no weight loaded."""
 
 import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,13 @@ def test_a_good_run_is_told_by_its_rows_needs_and_cost(least, world_pairs, tmp_p
     assert report.facts["held-out rows"] == "24"
     assert not (tmp_path / "run").exists()
     assert json.loads(json.dumps(report.to_json()))["good"] is True
+
+
+def test_pickled_weights_are_none(least, tmp_path):
+    model = Path(shutil.copytree(least["model"], tmp_path / "model"))
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    report = check({**least, "model": str(model), "output": str(tmp_path / "run")})
+    assert [fault.what for fault in report.faults] == ["holds a configuration and no weights"]
 
 
 def test_adapters_are_counted_as_what_is_trained(least, tmp_path):

@@ -180,7 +180,7 @@ def _arguments(config: RunConfig) -> None:
 def _model(config: RunConfig) -> None:
     base = Path(base_of(config.model))
     load_config(str(base))
-    if base.is_dir() and not any((*base.glob("*.safetensors"), *base.glob("*.bin"))):
+    if base.is_dir() and not any(base.glob("*.safetensors")):
         raise ModelError(
             "holds a configuration and no weights",
             where=str(base),
