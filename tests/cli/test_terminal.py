@@ -11,6 +11,7 @@ import termios
 
 import pytest
 
+from truing.cli.console import number
 from truing.jobs.chat import open_conversation
 from truing.responses import Sampling
 from truing.world import model_folder, prompts
@@ -81,6 +82,25 @@ def test_a_table_is_a_table_at_a_terminal_and_lines_with_tabs_in_a_pipe():
 def test_a_conversation_at_a_terminal_is_no_json_value():
     shown = at_terminal("chat", model_folder(), "--alone", "--json", NO_COLOR="1")
     assert "no JSON value" in " ".join(shown.split())
+
+
+def test_a_sentence_is_whole_in_a_file():
+    found = piped("check", "/nowhere/" + "a" * 90 + ".yaml")
+    assert "cannot be read (No such file or directory)" in found.stdout
+    found = piped("train", "--model", "/nowhere/" + "a" * 90, "--data", "x", "--output", "y")
+    [line] = [line for line in found.stderr.splitlines() if line.startswith("error:")]
+    assert "there is no such folder or file" in line
+
+
+def test_a_small_number_is_not_nothing():
+    assert [number(x) for x in (0, 0.5, -1.25, 0.012, 0.0004, -8.1e-6)] == [
+        "0.000",
+        "0.500",
+        "-1.250",
+        "0.012",
+        "0.0004",
+        "-8.1e-06",
+    ]
 
 
 def test_a_reader_that_has_enough_is_no_fault():

@@ -1,7 +1,19 @@
 """The doctor's table of families is what the probe says, family by family."""
 
+import truing
 from truing.engine.architectures import ARCHITECTURES
-from truing.jobs.doctor import architecture_table, as_markdown
+from truing.jobs.doctor import architecture_table, as_markdown, surroundings
+
+
+def test_a_report_of_a_bug_holds_versions_and_machine(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = surroundings()
+    assert found["truing"] == truing.__version__
+    assert {"python", "torch", "transformers", "datasets", "system", "cores", "memory"} <= set(
+        found
+    )
+    assert found["memory"].endswith(" GiB")
+    assert found["OMP_NUM_THREADS"] == "3"
 
 
 def test_every_family_has_a_line_and_gets_the_engine_it_was_tested_with(repository):

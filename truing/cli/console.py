@@ -60,7 +60,8 @@ class Bars:
 
 
 OUT = Console(soft_wrap=True, highlight=False)
-ERR = Console(stderr=True, highlight=False)
+# What goes into a file or a pipe is searched by lines: a sentence is not cut there.
+ERR = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 BARS = Bars(ERR)
 
 
@@ -115,6 +116,16 @@ def show_table(
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     OUT.print(table)
+
+
+def number(value: float) -> str:
+    """Three decimals, or for what would be nothing then the first two digits that say something."""
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends, or nothing where there are none."""
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def show_line(text: str) -> None:

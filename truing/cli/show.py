@@ -157,8 +157,7 @@ def show_numbers(title: str, numbers: Mapping[str, Any]) -> None:
         if numbers.get(key) is None:
             continue
         low, high = numbers.get(f"{key}_low"), numbers.get(f"{key}_high")
-        interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
-        rows.append((name, f"{numbers[key]:.3f}", interval))
+        rows.append((name, console.number(numbers[key]), console.interval(low, high)))
     rows += [(name, str(numbers[name]), "") for name in ("pairs", "texts") if name in numbers]
     console.show_table(title, ("measure", "value", "95 % interval"), rows)
 
@@ -185,14 +184,13 @@ def _next_free(name: str) -> Path:
 
 def show_doctor(*, engine: bool, model: str | None, as_json: bool) -> None:
     """`truing doctor`."""
-    from truing.jobs.doctor import architecture_table, model_line
-    from truing.jobs.made_with import machine, versions
+    from truing.jobs.doctor import architecture_table, model_line, surroundings
 
     lines = architecture_table(console.BARS) if engine else ()
     if model is not None:
         console.quiet_libraries()
         lines = (model_line(model), *lines)
-    facts = {**versions(), **machine()}
+    facts = surroundings()
     if as_json:
         console.show_json({**facts, "engines": [vars(line) for line in lines]})
         return

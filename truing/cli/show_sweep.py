@@ -68,10 +68,10 @@ def _row(line: "Line", keys: list[str], measure: str, beside: list[str]) -> tupl
     if line.fault:
         return (*settings, "failed", "", *[""] * len(beside))
     low, high = line.numbers.get(f"{measure}_low"), line.numbers.get(f"{measure}_high")
-    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    interval = console.interval(low, high)
     others = [_number(line.numbers.get(name)) for name in beside]
     return (*settings, _number(line.numbers.get(measure)), interval, *others)
 
 
 def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else ""
+    return console.number(value) if isinstance(value, int | float) else ""

@@ -1,16 +1,45 @@
-"""`truing doctor --engine`: which engine a family of models gets, on the installed versions."""
+"""`truing doctor`: versions and machine, and which engine a family of models gets on them."""
 
+import os
+import platform
 from dataclasses import dataclass
+from importlib import metadata
 
+import psutil
 import torch
 
 from truing.core.progress import SILENT, Progress
 from truing.engine.architectures import ARCHITECTURES, Architecture
 from truing.engine.choose import choose_engine
 from truing.engine.models import load_model
+from truing.jobs.made_with import machine, versions
 
+# Beside what decides a run's numbers: what reads, writes or computes where it is installed.
+_ALSO = ("datasets", "pyarrow", "safetensors", "bitsandbytes", "gguf", "ray", "vllm", "trl")
 # Of the tiny models' forward passes; the probe's rows have 30 tokens.
 TOKENS = 1000
+
+
+def surroundings() -> dict[str, str]:
+    """What a report of a bug should hold: versions, system, processor, memory, GPUs, cache."""
+    found = versions()
+    for name in _ALSO:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    found |= {**machine(), "system": platform.platform()}
+    found["memory"] = _gib(psutil.virtual_memory().total)
+    for number in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(number)
+        found[f"GPU {number}"] = f"{device.name}, {_gib(device.total_memory)}"
+    found |= {"CUDA of torch": torch.version.cuda} if torch.version.cuda else {}
+    names = ("TRUING_CACHE", "HF_HOME", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+    return found | {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 @dataclass(frozen=True)
