@@ -26,6 +26,16 @@ def good(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("place", ["folder", "file/below.jsonl", "n" * 300])
+def test_a_path_that_the_system_refuses_is_no_bug(place, tmp_path, here):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    found = here("world", "pairs", tmp_path / place, "--count", 2)
+    assert found.returncode == 1
+    assert "the system refuses" in found.stderr
+    assert "bug" not in found.stderr
+
+
 def test_wrong_usage_is_2_and_an_unknown_verb_is_too(here):
     assert here("train", "--modle", "x").returncode == 2
     assert here("trian").returncode == 2

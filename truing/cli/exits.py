@@ -4,6 +4,7 @@
 130 interrupted.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,11 @@ from pathlib import Path
 from truing.errors import TruingError
 
 BUG, INTERRUPTED = 70, 130
+# What the system refuses at a path that the user gave, and no code of ours could have known.
+_REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOSPC,
+    errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOENT, errno.EEXIST,
+}  # fmt: skip
 
 
 def run(command: Callable[[], object], *, debug: bool, as_json: bool = False) -> int:
@@ -47,13 +53,6 @@ def run(command: Callable[[], object], *, debug: bool, as_json: bool = False) ->
         if sys.stdout is output:
             raise
         return _reader_is_gone()
-    except TruingError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        if as_json:
-            _show_json({"what": error.what, "where": error.where, "fix": error.fix})
-        return error.exit_code
     except KeyboardInterrupt:
         _complain("interrupted")
         if as_json:
@@ -62,8 +61,11 @@ def run(command: Callable[[], object], *, debug: bool, as_json: bool = False) ->
     except Exception as error:
         if debug:
             raise
-        _complain(_bug(error))
-        return BUG
+        known = error if isinstance(error, TruingError) else _refused(error)
+        if known is None:
+            _complain(_bug(error))
+            return BUG
+        return _tell(known, as_json=as_json)
     return 0
 
 
@@ -72,6 +74,24 @@ def _reader_is_gone() -> int:
     # Python flushes once more at its end, and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
+
+
+def _tell(error: TruingError, *, as_json: bool) -> int:
+    _complain(str(error))
+    if as_json:
+        _show_json({"what": error.what, "where": error.where, "fix": error.fix})
+    return error.exit_code
+
+
+def _refused(error: Exception) -> TruingError | None:
+    """A path that the system does not let be read or written."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS or not error.filename:
+        return None
+    return TruingError(
+        f"the system refuses: {error.strerror}",
+        where=os.fsdecode(error.filename),
+        fix="name another path, or make room or get leave there",
+    )
 
 
 def _complain(text: str) -> None:
