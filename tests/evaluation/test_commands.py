@@ -1,5 +1,8 @@
 """The verbs as they are typed: wrong usage is told before anything is loaded."""
 
+import re
+import shutil
+
 import pytest
 from typer.testing import CliRunner
 
@@ -36,3 +39,15 @@ def test_a_run_is_shown_by_length_difference(world_runs, world_rows):
     assert code == 0
     assert "chosen − rejected, tokens" in output
     assert "by log p, per token" in output
+
+
+def test_few_runs_are_shown_with_intervals_and_many_without(world_runs, world_rows, tmp_path):
+    data = ["--data", str(world_rows / "held.jsonl"), "--output", str(tmp_path / "page.html")]
+    runs = [str(run) for run in world_runs.values()]
+    code, output = usage("compare", *runs, *data)
+    assert code == 0
+    assert re.search(r"Reward accuracy \S+% \(\S+% to \S+%\)", output)
+    shutil.copytree(runs[0], tmp_path / "fourth")
+    code, output = usage("compare", *runs, str(tmp_path / "fourth"), *data)
+    assert code == 0
+    assert re.search(r"Reward accuracy \S+% \S+% \S+% \S+% ", output)

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from truing.cli.app import app
 from truing.errors import ConfigError, RowError
 from truing.jobs.judge_quality import judge
 from truing.jobs.judging import judged_models
@@ -209,3 +211,29 @@ def test_a_model_that_never_met_the_baseline_is_named_and_ranked(tmp_path):
     assert [one["model"] for one in found["models"]] == ["a"]
     assert any("b never stood against base" in note for note in found["notes"])
     assert {one["model"] for one in found["ranking"]["models"]} == {"base", "a", "b"}
+
+
+def test_all_models_stand_head_to_head(tmp_path):
+    rows = [
+        {"prompt": i, "first": one, "second": two, "preference": float(i % 3 > 0)}
+        for i in range(9)
+        for one, two in (("a", "base"), ("b", "base"), ("a", "b"))
+    ]
+    path = write(tmp_path / "v.jsonl", rows)
+    found = judged_models(path, "base")["head_to_head"]
+    assert {(one["model"], one["baseline"]) for one in found} == {
+        ("a", "base"), ("base", "b"), ("a", "b")
+    }  # fmt: skip
+    shown = CliRunner().invoke(app, ["compare", "--judgements", str(path), "--baseline", "base"])
+    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert ["wins of … against …", "base", "a", "b"] in lines
+    assert ["a", "66.7%", "", "66.7%"] in lines
+    assert ["b", "66.7%", "33.3%", ""] in lines
+    assert ["model", "rating", "from", "to"] in lines
+
+
+def test_two_difficulties_of_one_prompt_are_refused(tmp_path):
+    rows = [{**row, "difficulty": 0.5} for row in verdicts(["a"])]
+    rows[1]["difficulty"] = 0.7
+    with pytest.raises(RowError, match=r"row 2.*`difficulty` is 0\.7, and 0\.5 in an"):
+        judged_models(write(tmp_path / "v.jsonl", rows), "base")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from truing.core.progress import SILENT
+from truing.core.progress import SILENT, Silent
 from truing.errors import ConfigError, FitError, ResumeError, RowError
 from truing.jobs.asked import measured, respond
 from truing.jobs.asking import Asking, read_prompts
@@ -243,6 +243,31 @@ def test_a_baseline_with_a_tokenizer_of_its_own_is_asked_through_it(world_runs, 
         counted = tokenizer(one.text, add_special_tokens=False)["input_ids"]
         assert len(one.tokens) == len(counted) + one.finished
     assert measured(after, before)["compared"] == 3
+
+
+class Listening(Silent):
+    """Remembers what was begun."""
+
+    def __init__(self):
+        self.begun = []
+
+    def task(self, *, total, description):
+        self.begun.append(description)
+        return super().task(total=total, description=description)
+
+
+def test_a_baseline_that_is_not_there_or_malformed_is_told_before_anybody_is_asked(
+    world_runs, tmp_path
+):
+    asking, opened, heard = Asking("world(rows=2)"), OpenRun(world_runs["sampo"]), Listening()
+    with pytest.raises(ConfigError, match="neither a model's folder nor a file"):
+        respond(opened, asking, str(tmp_path / "nowhere"), heard)
+    assert "policy" not in vars(opened)
+    with pytest.raises(RowError, match="row 1"):
+        respond(opened, asking, lines(tmp_path / "b.jsonl", [{"prompt": 3}]), heard)
+    assert heard.begun == []
+    respond(opened, Asking("world(rows=2)", max_new_tokens=4), None, heard)
+    assert "the policy responds" in heard.begun
 
 
 def test_prompts_that_leave_no_room_are_left_out_and_told(world_runs, tmp_path):

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from truing.cli import console
 from truing.cli.show import show_numbers
+
+if TYPE_CHECKING:
+    from truing.evaluation import Estimate
 
 _RESPONSES = (
     ("score", "score", "{:.3f}"),
@@ -55,7 +58,7 @@ def _show_buckets(buckets: Sequence[Mapping[str, Any]]) -> None:
     known = [(key, title) for key, title in _ACCURACIES if any(key in one for one in buckets)]
     rows = [
         (
-            f"{one['low']:+.0f}" + f" to {one['high']:+.0f}" * (one["low"] != one["high"]),
+            _tokens(one["low"]) + f" to {_tokens(one['high'])}" * (one["low"] != one["high"]),
             str(one["pairs"]),
             *(_rate(one, key) for key, _ in known),
         )
@@ -64,6 +67,10 @@ def _show_buckets(buckets: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) > 1:
         columns = ("chosen − rejected, tokens", "pairs", *(title for _, title in known))
         console.show_table("by length difference", columns, rows)
+
+
+def _tokens(difference: float) -> str:
+    return f"{difference:+.0f}" if difference else "0"
 
 
 def _show_responses(run: Path, numbers: Mapping[str, Any]) -> None:
@@ -92,6 +99,17 @@ def _show_tasks(run: Path, tasks: Sequence[Mapping[str, Any]]) -> None:
     console.show_table(f"{run}: tasks", ("task", "value", "standard error"), rows)
 
 
+_MOST_WITH_INTERVALS = 3  # runs beyond which a table with intervals is too wide to read
+
+
+def _measured(value: "Estimate | None", form: str, *, has_room: bool) -> str:
+    if value is None or value.value != value.value:
+        return "–"
+    said = form.format(value.value)
+    known = has_room and value.low == value.low
+    return f"{said} ({form.format(value.low)} to {form.format(value.high)})" if known else said
+
+
 def show_comparison(runs: Sequence[Path], options: Mapping[str, Any], *, as_json: bool) -> None:
     """`truing compare`."""
     from truing.jobs.compare import compare
@@ -104,10 +122,8 @@ def show_comparison(runs: Sequence[Path], options: Mapping[str, Any], *, as_json
     rows = []
     for measure in found.measures:
         form = "{:.1%}" if measure.is_share else "{:.3g}"
-        cells = []
-        for value in measure.values:
-            known = value is not None and value.value == value.value
-            cells.append(form.format(value.value) if known and value else "–")
+        has_room = len(found.names) <= _MOST_WITH_INTERVALS
+        cells = (_measured(value, form, has_room=has_room) for value in measure.values)
         rows.append((measure.title, *cells))
     if rows:
         console.show_table("", ("measure", *found.names), rows)
@@ -154,12 +170,31 @@ def show_judgements(path: Path, baseline: str | None, *, as_json: bool) -> None:
     console.show_table(f"against {found['baseline']}", columns, rows)
     if found["ranking"] is not None:
         places = [
-            (one["model"], f"{one['elo']:.0f}" if one["elo"] is not None else "–")
+            (one["model"], *(f"{one[key]:.0f}" if one[key] is not None else "–" for key in _ELO))
             for one in found["ranking"]["models"]
         ]
-        console.show_table("Bradley-Terry, as Elo", ("model", "rating"), places)
+        columns = ("model", "rating", "from", "to")
+        console.show_table("Bradley-Terry, as Elo, with 95 % intervals", columns, places)
+    _show_matrix(found)
     for note in found["notes"]:
         console.say(f"note: {note}")
+
+
+_ELO = ("elo", "elo_low", "elo_high")
+
+
+def _show_matrix(found: Mapping[str, Any]) -> None:
+    """Who wins against whom, where others met than with the baseline: the row's rate."""
+    rates = {(one["model"], one["baseline"]): one["win_rate"] for one in found["head_to_head"]}
+    if all(found["baseline"] in pair for pair in rates):
+        return
+    rates |= {(other, one): 1 - rate for (one, other), rate in rates.items()}
+    names = [found["baseline"], *dict.fromkeys(one for one, _ in rates if one != found["baseline"])]
+    rows = [
+        (one, *(f"{rates[one, two]:.1%}" if (one, two) in rates else "" for two in names))
+        for one in names
+    ]
+    console.show_table("head to head", ("wins of … against …", *names), rows)
 
 
 def _rate(one: Mapping[str, Any], key: str) -> str:

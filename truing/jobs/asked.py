@@ -63,20 +63,30 @@ def respond(
     opened: OpenRun, asking: Asking, baseline: str | None, progress: Progress
 ) -> tuple[Generated, Generated, list[str]]:
     """The responses of a run and of its baseline, written into its folder."""
+    if baseline is not None and not Path(baseline).exists():
+        raise ConfigError(
+            "is neither a model's folder nor a file of responses",
+            where=f"baseline {baseline}",
+            fix="give a folder with a model, or rows with `prompt` and `response`",
+        )
     tokenizer = opened.reader.tokenizer
     prompts, notes = _with_room(read_prompts(asking, tokenizer), opened.policy, asking)
     score = None if asking.score is None else score_of(asking.score)
     settings = opened.settings_of(asking)
+    others: Generated | None = None
+    # A file is read before anybody is asked: sampling may take hours, a bad row a second.
+    if baseline is not None and Path(baseline).is_file() and not is_gguf(baseline):
+        rows, missing = _from_file(baseline, prompts, asking, tokenizer, score)
+        notes += missing
+        others = Generated({**settings, "baseline": baseline}, rows)
     with opened.in_numbers():
         said = ask(opened.policy, tokenizer, prompts, asking, progress, "the policy responds")
         reference = opened.load(opened.references[0]) if opened.references else opened.start()
         ratios = log_ratios(opened.policy, reference, prompts, said, progress)
         del reference
     after = Generated(settings, spoken(tokenizer, prompts, said, ratios, score))
-    if baseline is not None and Path(baseline).is_file() and not is_gguf(baseline):
-        rows, missing = _from_file(baseline, prompts, asking, tokenizer, score)
-        notes += missing
-        before = Generated({**settings, "baseline": baseline}, rows)
+    if others is not None:
+        before = others
     elif baseline is not None:
         rows = _of_model(baseline, prompts, asking, opened, score, progress)
         before = Generated({**settings, "baseline": baseline}, rows)
@@ -123,12 +133,6 @@ def _of_model(
     progress: Progress,
 ) -> tuple[Spoken, ...]:
     """What another model says, asked through its own tokenizer, counted in the run's tokens."""
-    if not Path(baseline).exists():
-        raise ConfigError(
-            "is neither a model's folder nor a file of responses",
-            where=f"baseline {baseline}",
-            fix="give a folder with a model, or rows with `prompt` and `response`",
-        )
     other, tokenizer = open_speaker(baseline, dtype=opened.config.dtype), opened.reader.tokenizer
     own = [AskedPrompt(one.text, tuple(other.ids(one.question)), one.question) for one in prompts]
     with opened.in_numbers():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from truing.errors import RowError
-from truing.evaluation.judgements import Judgements, met, win_rate
+from truing.evaluation.judgements import Judgements, head_to_head, met, win_rate
 from truing.evaluation.length_control import Against, estimated_difficulty, length_controlled
 from truing.evaluation.ranking import bradley_terry
 from truing.jobs.verdict_rows import Rows, finite, has_column, records
@@ -48,7 +48,11 @@ def judged_models(path: Path, baseline: str | None = None) -> dict[str, Any]:
         notes.append(f"no ranking: {error.what}")
     models.sort(key=lambda one: -one["win_rate"])
     notes += [f"{one['model']}: {note}" for one in models for note in one["notes"]]
-    return {"baseline": baseline, "models": models, "ranking": ranking, "notes": notes}
+    met_each_other = [one.to_json() for one in head_to_head(table).values()]
+    return {
+        **{"baseline": baseline, "models": models, "ranking": ranking},
+        **{"head_to_head": met_each_other, "notes": notes},
+    }
 
 
 def _opponents(table: Judgements, baseline: str) -> list[str]:
@@ -80,8 +84,8 @@ def _estimated(
     """Difficulty of the prompts from the models' own verdicts, where there are enough of them."""
     if len(others) < _ENOUGH:
         return None, (
-            f"{len(others)} models are too few to estimate the difficulty of prompts (from "
-            f"{_ENOUGH} on): length control in the light form"
+            f"the difficulty of prompts is estimated from {_ENOUGH} models on, here is "
+            f"{len(others)}: length control in the light form"
         )
     rows = [(place, met(table, model, baseline)) for place, model in enumerate(others)]
     prompts = np.concatenate([one.prompt for _, one in rows])
@@ -116,7 +120,14 @@ def _judgements(path: Path) -> tuple[Judgements, Mapping[int, float] | None]:
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
         if has_difficulty:
-            difficulty[prompt] = finite(row, "difficulty", where, _FORM)
+            given = finite(row, "difficulty", where, _FORM)
+            if difficulty.setdefault(prompt, given) != given:
+                raise RowError(
+                    f"`difficulty` is {given:g}, and {difficulty[prompt]:g} in an earlier row of "
+                    "this prompt",
+                    where=where,
+                    fix="a prompt has one difficulty, the same against every model",
+                )
     whole = {
         name: np.array(values, dtype=float if name == "preference" else int)
         for name, values in columns.items()
