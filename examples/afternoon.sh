@@ -13,7 +13,7 @@ shared=${TRUING_SHARED:-../shared}
 model=${MODEL:-models/SmolLM2-135M-Instruct}
 pairs=${PAIRS:-$shared/data/preferences/ultrafeedback-sample/train.jsonl}
 held_out=${HELD_OUT:-$shared/data/preferences/ultrafeedback-sample/test.jsonl}
-rows=${ROWS:-200}
+rows=${ROWS:-400}
 folder=${1:-runs/afternoon}
 question="How do I boil an egg?"
 
