@@ -153,13 +153,7 @@ def _fault(values: Mapping[str, Any]) -> ConfigError | None:
 
 
 def _output(config: RunConfig) -> None:
-    output = Path(config.output)
-    if output.exists() and (not output.is_dir() or folder.holds_something(output)):
-        raise ConfigError(
-            "there is something in the output folder already",
-            where=str(output),
-            fix="take another folder",
-        )
+    folder.refuse_used(Path(config.output))
 
 
 def _arguments(config: RunConfig) -> None:

@@ -147,12 +147,7 @@ def _check(
     for what, (is_so, where) in faults.items():
         if is_so:
             raise ConfigError(what, where=where, fix="leave it out")
-    if output.exists() and (not output.is_dir() or folder.holds_something(output)):
-        raise ConfigError(
-            "there is something in the output folder already",
-            where=str(output),
-            fix="take another folder",
-        )
+    folder.refuse_used(output)
 
 
 # ------------------------------------------------------------------ the hub

@@ -96,12 +96,8 @@ def _patience(config: RunConfig) -> float:
 
 def _refuse_used(output: Path) -> None:
     """No run is written over another, nor by two processes that were started alone."""
-    if output.exists() and (not output.is_dir() or folder.holds_something(output)):
-        raise ConfigError(
-            "there is something in the output folder already",
-            where=str(output),
-            fix=f"take another folder, or go on with it: truing train --resume {output}",
-        )
+    go_on = f"take another folder, or go on with it: truing train --resume {output}"
+    folder.refuse_used(output, go_on)
     # All have looked before the first one writes.
     ranks.wait()
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from truing.errors import ResumeError
+from truing.errors import ConfigError, ResumeError
 
 CONFIG = "run.yaml"
 METRICS = "metrics.jsonl"
@@ -143,9 +143,17 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[-1])
 
 
-def holds_something(output: Path) -> bool:
-    """Whether there is more in a folder than what a process left that was killed as it began."""
-    return any(not path.match(f".*{_ASIDE}") for path in output.iterdir())
+def refuse_used(output: Path, fix: str = "take another folder") -> None:
+    """Nothing is written over something; what a process left that was killed as it began is none.
+
+    Raises:
+        ConfigError: a file is there, or a folder that holds something.
+    """
+    if not output.exists():
+        return
+    if output.is_dir() and all(path.match(f".*{_ASIDE}") for path in output.iterdir()):
+        return
+    raise ConfigError("there is something in the output folder already", where=str(output), fix=fix)
 
 
 def sweep(run: Path) -> None:
